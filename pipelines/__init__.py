@@ -1,0 +1,1 @@
+"""How the pieces of samtok run on a Ray cluster."""

@@ -1,0 +1,1 @@
+"""One reader per corpus format, each giving one row per image."""

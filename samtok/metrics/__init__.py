@@ -1,0 +1,1 @@
+"""Figures of merit: segmentation overlap and codebook usage."""
