@@ -1,0 +1,174 @@
+"""Residual vector quantization: one vector in, one code per codebook out.
+
+Each codebook snaps what the ones before it left over (paper, section 3.1; residual quantization as
+in RQ-VAE, arXiv 2203.01941). Codebooks learn by exponential moving averages, not by gradient;
+codes that fall out of use restart from vectors of the batch.
+
+Dimension letters: N vectors, C channels, K codebook entries, D codebooks.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+MISSING_CODE: Final = -1
+_RESTART_NOISE: Final = 0.01
+
+
+class Quantized(NamedTuple):
+    """What a quantizer makes of N vectors."""
+
+    codes: torch.Tensor
+    """int64, shape (N, D), 0..K-1."""
+    vectors: torch.Tensor
+    """float32, shape (N, C): sum of the chosen rows; gradients pass straight through to the input."""
+    commitment: torch.Tensor
+    """float32, scalar: mean over codebooks of the mean squared distance between the input and the
+    sum of rows so far; the sums carry no gradient. No weight applied."""
+
+
+class Codebook(nn.Module):
+    """K vectors with the running statistics they are computed from.
+
+    `weight` has one row more than there are codes: a padding row that the published weights carry
+    and that nothing reads.
+    """
+
+    weight: torch.Tensor
+    cluster_size_ema: torch.Tensor
+    embed_ema: torch.Tensor
+
+    def __init__(self, size: int, channels: int, *, decay: float, epsilon: float) -> None:
+        super().__init__()
+        rows = torch.randn(size + 1, channels)
+        self.size = size
+        self.decay = decay
+        self.epsilon = epsilon
+        self.register_buffer("weight", rows)
+        self.register_buffer("cluster_size_ema", torch.ones(size))
+        self.register_buffer("embed_ema", rows[:-1].clone())
+
+    def nearest(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Index of the closest row, by squared Euclidean distance; int64, shape (N,)."""
+        rows = self.weight[:-1]
+        distances = torch.addmm(
+            vectors.square().sum(1, keepdim=True) + rows.square().sum(1),
+            vectors,
+            rows.t(),
+            alpha=-2,
+        )
+        return distances.argmin(1)
+
+    def look_up(self, codes: torch.Tensor) -> torch.Tensor:
+        """Rows of `codes` (N,); zeros where a code is missing (-1). Float32, shape (N, C)."""
+        rows = self.weight[codes.clamp_min(0)]
+        return rows.masked_fill((codes == MISSING_CODE).unsqueeze(1), 0.0)
+
+    @torch.no_grad()
+    def update(self, vectors: torch.Tensor, codes: torch.Tensor) -> None:
+        """Move the running statistics towards a batch, restart dead codes, recompute the rows.
+
+        Statistics are summed over all processes, and restarts take the same vectors in each, so
+        that every process ends with the same codebook.
+
+        Args:
+            vectors: float32, shape (N, C), this process's part of the batch; N >= 1.
+            codes: int64, shape (N,): the row chosen for each.
+        """
+        counts = torch.bincount(codes, minlength=self.size).to(vectors.dtype)
+        sums = torch.zeros_like(self.embed_ema).index_add_(0, codes, vectors)
+        candidates = self._draw_restart_candidates(vectors)
+        if dist.is_initialized():
+            dist.all_reduce(counts)
+            dist.all_reduce(sums)
+            dist.broadcast(candidates, src=0)
+        self.cluster_size_ema.lerp_(counts, 1 - self.decay)
+        self.embed_ema.lerp_(sums, 1 - self.decay)
+        dead = self.cluster_size_ema < 1
+        self.embed_ema[dead] = candidates[dead]
+        self.cluster_size_ema[dead] = 1.0
+        self._recompute_rows()
+
+    @torch.no_grad()
+    def set_rows(self, rows: torch.Tensor, counts: torch.Tensor) -> None:
+        """Start the codebook from given rows (K, C) that stand for `counts` (K,) vectors each."""
+        self.weight[:-1] = rows
+        self.cluster_size_ema.copy_(counts.clamp_min(1.0))
+        self.embed_ema.copy_(rows * self.cluster_size_ema.unsqueeze(1))
+
+    def _draw_restart_candidates(self, vectors: torch.Tensor) -> torch.Tensor:
+        """K vectors of the batch in random order; copies with a little noise where N < K."""
+        if len(vectors) < self.size:
+            copies = -(-self.size // len(vectors))
+            vectors = vectors.repeat(copies, 1)
+            vectors = vectors + torch.rand_like(vectors) * (
+                _RESTART_NOISE / vectors.shape[1] ** 0.5
+            )
+        order = torch.randperm(len(vectors), device=vectors.device)
+        return vectors[order][: self.size].contiguous()
+
+    def _recompute_rows(self) -> None:
+        total = self.cluster_size_ema.sum()
+        smoothed = total * (self.cluster_size_ema + self.epsilon)
+        smoothed /= total + self.size * self.epsilon
+        self.weight[:-1] = self.embed_ema / smoothed.unsqueeze(1)
+
+
+class ResidualQuantizer(nn.Module):
+    """D codebooks, each quantizing the residual of those before it.
+
+    In training mode every call also updates the codebooks.
+
+    Args:
+        size: entries K per codebook.
+        depth: codebooks D.
+        channels: C.
+        decay: of the running statistics, in (0, 1).
+        epsilon: Laplace smoothing of cluster sizes.
+    """
+
+    def __init__(
+        self, *, size: int, depth: int, channels: int, decay: float, epsilon: float
+    ) -> None:
+        super().__init__()
+        self.codebooks = nn.ModuleList(
+            Codebook(size, channels, decay=decay, epsilon=epsilon) for _ in range(depth)
+        )
+
+    def forward(self, vectors: torch.Tensor) -> Quantized:
+        """Quantize float32 vectors of shape (N, C)."""
+        residual = vectors.detach()
+        total = torch.zeros_like(residual)
+        codes, commitments = [], []
+        for codebook in self.codebooks:
+            assert isinstance(codebook, Codebook)
+            chosen = codebook.nearest(residual)
+            rows = codebook.look_up(chosen)  # before the update: these rows chose the codes
+            if self.training:
+                codebook.update(residual, chosen)
+            total = total + rows
+            residual = residual - rows
+            codes.append(chosen)
+            commitments.append((vectors - total).square().mean())
+        return Quantized(
+            codes=torch.stack(codes, dim=1),
+            vectors=vectors + (total - vectors).detach(),
+            commitment=torch.stack(commitments).mean(),
+        )
+
+    def look_up(self, codes: torch.Tensor) -> torch.Tensor:
+        """Sum of the rows of int64 codes (N, D); a missing code (-1) adds nothing.
+
+        The published code decodes a missing second code as code 0; the first row alone is what its
+        authors evidently meant, and what this returns.
+
+        Returns:
+            float32, shape (N, C).
+        """
+        return torch.stack(
+            [book.look_up(column) for book, column in zip(self.codebooks, codes.t(), strict=True)]  # type: ignore[operator]
+        ).sum(0)
