@@ -8,6 +8,7 @@ Dimension letters: N masks, P points, H W cells.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import torch
@@ -43,22 +44,35 @@ def dense_mask_losses(logits: torch.Tensor, targets: torch.Tensor) -> MaskLosses
 
 
 def point_mask_losses(
-    logits: torch.Tensor, targets: torch.Tensor, points: torch.Tensor
+    logits: torch.Tensor,
+    targets: torch.Tensor | Sequence[torch.Tensor],
+    points: torch.Tensor,
+    *,
+    foreground_weight: float = 1.0,
 ) -> MaskLosses:
     """Losses at sample points.
 
     Args:
         logits: float32, shape (N, H, W).
-        targets: 0/1, any size (N, H', W').
+        targets: 0/1, shape (N, H', W'); or several such groups, each of its own size, whose rows
+            in order make up the N masks.
         points: float32, shape (N, P, 2), (x, y) in 0..1 of the mask's extent.
+        foreground_weight: cross entropy of inside points counts this many times (published: 1).
 
     Returns:
         As :func:`dense_mask_losses`; the means divide by counts guarded by 1e-4, as published.
     """
+    groups = [targets] if isinstance(targets, torch.Tensor) else list(targets)
     values = sample_points(logits, points)
-    wanted = sample_points(targets.float(), points)
+    wanted = torch.cat(
+        [
+            sample_points(group.float(), part)
+            for group, part in zip(groups, points.split([len(g) for g in groups]), strict=True)
+        ]
+    )
     num_masks, num_points = values.shape
-    bce = F.binary_cross_entropy_with_logits(values, wanted, reduction="sum")
+    weight = 1 + (foreground_weight - 1) * wanted
+    bce = F.binary_cross_entropy_with_logits(values, wanted, weight, reduction="sum")
     dice = dice_loss(values, wanted).sum()
     return MaskLosses(
         BCE_WEIGHT * bce / (num_masks * num_points + _COUNT_GUARD),

@@ -235,15 +235,16 @@ class SAMTok:
             or [torch.zeros(0, self.config.d_model)]
         )
 
-    @torch.no_grad()
     def decode_logits(
         self, image_or_embeddings: ImageInput | ImageEmbeddings, codes: Codes
     ) -> Iterator[DecodedMasks]:
         """Low-resolution logits of codes, in chunks of bounded memory; arguments as for decode."""
         embeddings = self._embed_once(image_or_embeddings)
         features = self._features(embeddings)
-        for chunk in self._check_codes(codes).split(_MASKS_PER_CHUNK):
-            vectors = self.network.quantizer.look_up(chunk.to(self.device))
+        checked = self._check_codes(codes)
+        for start in range(0, len(checked), _MASKS_PER_CHUNK):
+            chunk = checked[start : start + _MASKS_PER_CHUNK].to(self.device)
+            vectors = self.network.quantizer.look_up(chunk)
             with torch.no_grad(), autocast(self.device, self.dtype):
                 yield self.network.decode_vectors(features, vectors)
 
@@ -264,9 +265,8 @@ class SAMTok:
         return image_or_embeddings
 
     def _features(self, embeddings: ImageEmbeddings) -> ImageFeatures:
-        """The maps on this tokenizer's device; stored half-precision maps come back to float32."""
-        dtype = self.dtype if self.dtype != torch.float32 else torch.float32
-        moved = embeddings.to(self.device, dtype)
+        """The maps on this tokenizer's device, float32; autocast lowers them where it pays."""
+        moved = embeddings.to(self.device, torch.float32)
         return ImageFeatures(moved.image, moved.fine, moved.middle)
 
     def _embed_masks(
