@@ -13,6 +13,9 @@ from samtok.masks import compute_boxes, trace_rings
 from samtok.masks.rle import rasterize_polygons
 from samtok.metrics.segmentation import mask_iou
 
+# A polygon that crosses itself has hardly any area; it is not worth blowing up.
+_MAX_SWELLING = 2.0
+
 
 def box_reconstruction(mask: np.ndarray) -> np.ndarray:
     """Fill the box around a mask.
@@ -51,7 +54,8 @@ def polygon_reconstruction(mask: np.ndarray, num_vertices: int = 8) -> np.ndarra
     outline = max(rings, key=_shoelace_area)
     vertices = simplify_ring(outline.astype(np.float64), num_vertices)
     centre = vertices.mean(axis=0)
-    swelling = np.sqrt(_shoelace_area(outline) / max(_shoelace_area(vertices), 1.0))
+    growth = _shoelace_area(outline) / max(_shoelace_area(vertices), 1.0)
+    swelling = min(np.sqrt(growth), _MAX_SWELLING)
     candidates = np.stack(
         [
             rasterize_polygons([centre + (vertices - centre) * scale], *mask.shape)
