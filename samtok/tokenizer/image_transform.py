@@ -83,7 +83,7 @@ def normalize_images(images: torch.Tensor) -> torch.Tensor:
     Returns:
         float32, shape (B, 3, L, L), same device.
     """
-    pixels = images.permute(0, 3, 1, 2).float().div(255)
+    pixels = images.permute(0, 3, 1, 2).contiguous().float()
     mean = pixels.new_tensor(PIXEL_MEAN).view(3, 1, 1)
     std = pixels.new_tensor(PIXEL_STD).view(3, 1, 1)
-    return pixels.sub(mean).div(std).contiguous()
+    return pixels.div_(255).sub_(mean).div_(std)

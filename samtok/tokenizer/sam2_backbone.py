@@ -6,6 +6,8 @@ mask encoder sits where the published one does, between the mask decoder and the
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from sam2.modeling.backbones.hieradet import Hiera
 from sam2.modeling.backbones.image_encoder import FpnNeck, ImageEncoder
@@ -99,15 +101,42 @@ class Sam2(SAM2Base):
         return coarse + self.no_mem_embed.view(1, -1, 1, 1), fine, middle
 
 
+class _Trunk(Hiera):
+    """Hiera that interpolates its positional embedding once per set of weights, not per image.
+
+    On small images that interpolation costs as much as several blocks.
+    """
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._positions: tuple[tuple[Any, ...], torch.Tensor] | None = None
+
+    def _get_pos_embed(self, hw: tuple[int, int]) -> torch.Tensor:
+        if torch.is_grad_enabled():
+            return super()._get_pos_embed(hw)
+        sources = (self.pos_embed, self.pos_embed_window)
+        key = (tuple(hw), *((s.data_ptr(), s._version, s.device, s.dtype) for s in sources))
+        if self._positions is None or self._positions[0] != key:
+            self._positions = (key, super()._get_pos_embed(hw))
+        return self._positions[1]
+
+
+class _NoPositions(nn.Module):
+    """Stands in for the neck's sine encoding, which only SAM 2's video memory reads."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return features.new_empty(0)
+
+
 def _build_image_encoder(trunk: TrunkConfig, d_model: int) -> ImageEncoder:
     neck = FpnNeck(
-        position_encoding=_build_sine_encoding(d_model),
+        position_encoding=_NoPositions(),
         d_model=d_model,
         backbone_channel_list=trunk.channels,
         fpn_top_down_levels=[2, 3],
         fpn_interp_model="nearest",
     )
-    hiera = Hiera(
+    hiera = _Trunk(
         embed_dim=trunk.embed_dim,
         num_heads=trunk.num_heads,
         stages=trunk.stages,
@@ -125,10 +154,6 @@ def _build_two_way_transformer(config: TokenizerConfig) -> TwoWayTransformer:
         num_heads=config.transformer_num_heads,
         mlp_dim=config.transformer_mlp_dim,
     )
-
-
-def _build_sine_encoding(channels: int) -> PositionEmbeddingSine:
-    return PositionEmbeddingSine(num_pos_feats=channels, warmup_cache=False)
 
 
 def _build_memory_attention(d_model: int) -> MemoryAttention:
@@ -157,7 +182,9 @@ def _build_memory_attention(d_model: int) -> MemoryAttention:
 def _build_memory_encoder(d_model: int) -> MemoryEncoder:
     return MemoryEncoder(
         out_dim=_MEMORY_CHANNELS,
-        position_encoding=_build_sine_encoding(_MEMORY_CHANNELS),
+        position_encoding=PositionEmbeddingSine(
+            num_pos_feats=_MEMORY_CHANNELS, warmup_cache=False
+        ),
         mask_downsampler=MaskDownSampler(embed_dim=d_model, kernel_size=3, stride=2, padding=1),
         fuser=Fuser(CXBlock(dim=d_model, kernel_size=7, padding=3), num_layers=2),
         in_dim=d_model,

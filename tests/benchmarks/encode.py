@@ -1,0 +1,151 @@
+"""Encode and decode: one backbone pass per image against the published one pass per mask.
+
+Both ways run on the same weights in the same process. The published way repeats the image for each
+mask, so for N masks it pays N backbone passes; for decode it also brings every candidate mask to
+full size. Ours embeds once. With separately timed parts, backbone b and heads h (per mask), the
+most that can be gained is N (b + h) / (b + N h). The image already has the network's input size, as
+resizing is paid once either way and belongs to neither part.
+
+    python tests/benchmarks/encode.py [--configs tiny hiera_t] [--masks 1 8 32] [--repeats 3]
+
+Prints one JSON object per configuration, direction and N. The published way at N masks is timed on
+at most `--published-masks` of them where that would take long, and scaled up linearly (stated in
+the output): it treats masks in a batch, each with its own image row.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from samtok.tokenizer import PRESETS, SAMTok
+from samtok.tokenizer.image_transform import normalize_images
+from samtok.tokenizer.network import ImageFeatures, make_mask_prompts, normalize_boxes
+from samtok.masks import compute_boxes
+
+
+def random_masks(count: int, side: int) -> np.ndarray:
+    """Ellipses of random place and size; bool, shape (count, side, side)."""
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:side, :side]
+    masks = []
+    for _ in range(count):
+        y, x = rng.uniform(0.2, 0.8, 2) * side
+        a, b = rng.uniform(0.04, 0.25, 2) * side
+        masks.append(((rows - y) / a) ** 2 + ((columns - x) / b) ** 2 <= 1)
+    return np.stack(masks)
+
+
+class PublishedWay:
+    """The image repeated once per mask, for encoding and for decoding."""
+
+    def __init__(self, tokenizer: SAMTok) -> None:
+        self.network = tokenizer.network
+        self.side = tokenizer.config.image_size
+
+    def features(self, image: np.ndarray, count: int) -> ImageFeatures:
+        pixels = torch.from_numpy(image)
+        return self.network.embed_images(normalize_images(pixels.expand(count, -1, -1, -1)))
+
+    @torch.no_grad()
+    def encode(self, image: np.ndarray, masks: np.ndarray) -> torch.Tensor:
+        count = len(masks)
+        vectors = self.network.encode_masks(
+            self.features(image, count),
+            make_mask_prompts(torch.from_numpy(masks), self.side // 4),
+            normalize_boxes(torch.from_numpy(compute_boxes(masks)), self.side, self.side),
+            torch.arange(count),
+        )
+        return self.network.quantizer(vectors).codes
+
+    @torch.no_grad()
+    def decode(self, image: np.ndarray, codes: torch.Tensor) -> torch.Tensor:
+        count = len(codes)
+        decoded = self.network.decode_vectors(
+            self.features(image, count), self.network.quantizer.look_up(codes), torch.arange(count)
+        )
+        F.interpolate(decoded.candidates, size=(self.side, self.side), mode="bilinear")
+        full = F.interpolate(decoded.logits.unsqueeze(1), size=(self.side, self.side), mode="bilinear")
+        return full.squeeze(1) > 0.5
+
+
+def median_seconds(call: Callable[[], object], repeats: int) -> float:
+    """Median wall time of `call` after one warm-up."""
+    call()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def measure(name: str, direction: str, count: int, repeats: int, published_masks: int) -> dict:
+    """One row: both ways, their ratio, and the limit from separately timed parts."""
+    tokenizer = SAMTok.from_config(PRESETS[name], device="cpu")
+    published = PublishedWay(tokenizer)
+    side = tokenizer.config.image_size
+    image = np.random.default_rng(1).integers(0, 255, (side, side, 3), dtype=np.uint8)
+    masks = random_masks(count, side)
+    embeddings = tokenizer.embed(image)
+    codes = tokenizer.encode(embeddings, masks)
+    timed = min(count, published_masks)
+    if direction == "encode":
+        ours_call = lambda: tokenizer.encode(image, masks)  # noqa: E731
+        heads_call = lambda: tokenizer.encode(embeddings, masks)  # noqa: E731
+        one_head = lambda: tokenizer.encode(embeddings, masks[:1])  # noqa: E731
+        published_call = lambda: published.encode(image, masks[:timed])  # noqa: E731
+        agree = torch.equal(published.encode(image, masks[:timed]), codes[:timed])
+    else:
+        ours_call = lambda: tokenizer.decode(image, codes)  # noqa: E731
+        heads_call = lambda: tokenizer.decode(embeddings, codes)  # noqa: E731
+        one_head = lambda: tokenizer.decode(embeddings, codes[:1])  # noqa: E731
+        published_call = lambda: published.decode(image, codes[:timed])  # noqa: E731
+        ours = tokenizer.decode(embeddings, codes[:timed])
+        agree = bool((published.decode(image, codes[:timed]) != ours).float().mean() < 2e-4)
+    backbone = median_seconds(lambda: tokenizer.embed(image), repeats)
+    heads = median_seconds(heads_call, repeats) / count
+    ours_seconds = median_seconds(ours_call, repeats)
+    published_seconds = median_seconds(published_call, max(1, repeats // 3)) * count / timed
+    limit = count * (backbone + heads) / (backbone + count * heads)
+    ratio = published_seconds / ours_seconds
+    return {
+        "config": name,
+        "direction": direction,
+        "masks": count,
+        "same_result": agree,
+        "ratio_published_over_ours": round(ratio, 2),
+        "limit": round(limit, 2),
+        "share_of_limit": round(ratio / limit, 3),
+        "backbone_seconds": round(backbone, 4),
+        "head_seconds_per_mask": round(heads, 5),
+        "head_seconds_alone": round(median_seconds(one_head, repeats), 5),
+        "published_timed_on_masks": timed,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--configs", nargs="+", default=["tiny", "hiera_t"])
+    parser.add_argument("--masks", nargs="+", type=int, default=[1, 8, 32])
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--published-masks", type=int, default=8)
+    args = parser.parse_args()
+    for name in args.configs:
+        for direction in ("encode", "decode"):
+            for count in args.masks:
+                row = measure(name, direction, count, args.repeats, args.published_masks)
+                print(json.dumps(row), flush=True)
+
+
+if __name__ == "__main__":
+    main()
