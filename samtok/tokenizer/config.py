@@ -30,6 +30,15 @@ class TrunkConfig:
     window_spec: tuple[int, int, int, int] = (8, 4, 14, 7)
     """Window side per stage, in tokens."""
 
+    def __post_init__(self) -> None:
+        first_blocks = [sum(self.stages[:i]) for i in (1, 2, 3)]
+        wrong = sorted(set(self.global_att_blocks) & set(first_blocks))
+        if wrong or any(not 0 < block < sum(self.stages) for block in self.global_att_blocks):
+            raise ConfigError(
+                f"global_att_blocks is {self.global_att_blocks}; with stages {self.stages} allowed "
+                f"are blocks 1..{sum(self.stages) - 1} except the pooling ones {first_blocks}"
+            )
+
     @property
     def channels(self) -> list[int]:
         """Channels of the four stages, coarsest first, as the neck expects them."""

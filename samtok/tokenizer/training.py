@@ -178,6 +178,8 @@ class TokenizerTrainer:
         The batches that k-means reads are not trained on. `batches_read` counts both kinds: a
         resumed run is fed from that position on.
         """
+        if self.step == 0:
+            torch.manual_seed(self.config.seed)  # codebook restarts draw from the global generator
         stream = self._count(batches)
         while self.step < self.config.num_steps:
             if self.step == self.config.quantize_from_step > 0:
