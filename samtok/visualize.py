@@ -15,6 +15,8 @@ from PIL import Image, ImageDraw, ImageFont
 from samtok.words import MISSING_CODE, parse
 
 _GOLDEN_RATIO = 0.61803398875
+_TONES = ((0.85, 0.95), (0.85, 0.75), (0.5, 1.0), (0.95, 0.6), (0.65, 0.85))
+"""Saturation and value."""
 _TITLES = ("image", "masks", "rebuilt from their words")
 _BACKGROUND, _INK, _PALE_INK = (255, 255, 255), (32, 33, 36), (95, 99, 104)
 _GAP, _LINE, _SWATCH = 12, 18, 11
@@ -43,8 +45,8 @@ def list_colors(num_colors: int) -> np.ndarray:
     colors = []
     for position in range(num_colors):
         hue = (0.02 + position * _GOLDEN_RATIO) % 1.0
-        # Every third is paler, so that neighbouring hues of a long list still differ.
-        saturation, value = ((0.85, 0.95), (0.85, 0.8), (0.5, 1.0))[position % 3]
+        # Hues come near to each other again after 8, 13, 21 colours; by then the tone is another.
+        saturation, value = _TONES[position % len(_TONES)]
         colors.append(colorsys.hsv_to_rgb(hue, saturation, value))
     return (np.array(colors).reshape(-1, 3) * 255).round().astype(np.uint8)
 
