@@ -47,6 +47,7 @@ class TrainTokenizerConfig:
             learning_rate=1.5e-3,
             quantized_learning_rate=1e-3,
             commitment_weight=0.25,
+            box_point_share=0.5,
             train_backbone=True,
         )
     )

@@ -101,28 +101,42 @@ def choose_uncertain_points(
     *,
     oversampling: float = 3.0,
     uncertain_share: float = 0.75,
+    boxes: torch.Tensor | None = None,
+    box_share: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> torch.Tensor:
     """Points where the prediction is least sure, and some at random (PointRend, section 3.1).
+
+    A model that starts from nothing is unsure of everything, and small masks then hardly get a
+    point; for it, a share of the points can be drawn from the surroundings of each mask's box.
 
     Args:
         logits: float32, shape (N, H, W).
         num_points: P.
         oversampling: random candidates per point kept; at least 1.
-        uncertain_share: share of points chosen for |logit| near 0, in [0, 1].
+        uncertain_share: share chosen for |logit| near 0, in [0, 1], of the points not drawn by box.
+        boxes: float32, shape (N, 4), xyxy fractions; needed where `box_share` is above 0.
+        box_share: share of points drawn evenly from each box enlarged by half its size, in [0, 1].
         generator: source of randomness, on the logits' device.
 
     Returns:
         float32, shape (N, P, 2), (x, y) in 0..1.
     """
-    num_masks, num_uncertain = len(logits), int(uncertain_share * num_points)
+    num_masks = len(logits)
+    num_in_boxes = int(box_share * num_points) if boxes is not None else 0
+    num_elsewhere = num_points - num_in_boxes
+    num_uncertain = int(uncertain_share * num_elsewhere)
 
     def uniform(count: int) -> torch.Tensor:
         return torch.rand(num_masks, count, 2, device=logits.device, generator=generator)
 
-    candidates = uniform(int(num_points * oversampling))
-    nearest_zero = (
-        sample_points(logits, candidates).abs().topk(num_uncertain, largest=False).indices
-    )
-    uncertain = candidates.gather(1, nearest_zero.unsqueeze(2).expand(-1, -1, 2))
-    return torch.cat([uncertain, uniform(num_points - num_uncertain)], dim=1)
+    candidates = uniform(int(num_elsewhere * oversampling))
+    least_sure = sample_points(logits, candidates).abs().topk(num_uncertain, largest=False).indices
+    chosen = [
+        candidates.gather(1, least_sure.unsqueeze(2).expand(-1, -1, 2)),
+        uniform(num_elsewhere - num_uncertain),
+    ]
+    if boxes is not None and num_in_boxes:
+        corner, size = boxes[:, None, :2], boxes[:, None, 2:] - boxes[:, None, :2]
+        chosen.append((corner + size * (1.5 * uniform(num_in_boxes) - 0.25)).clamp(0, 1))
+    return torch.cat(chosen, dim=1)

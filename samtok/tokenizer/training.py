@@ -49,6 +49,8 @@ class TokenizerTrainingConfig:
     """Gradients are scaled down to at most this norm."""
     num_points: int = 512
     """Points per mask that the losses look at."""
+    box_point_share: float = 0.0
+    """Share of the points drawn from around each mask's box, in [0, 1]; helps from scratch."""
     commitment_weight: float = 1.0
     """Weight of the commitment loss."""
     train_backbone: bool = False
@@ -292,7 +294,11 @@ class TokenizerTrainer:
         with autocast(self.device, self.dtype):
             decoded = self.network.decode_vectors(features, vectors, batch.image_index)
         points = choose_uncertain_points(
-            decoded.logits, self.config.num_points, generator=self._generator
+            decoded.logits,
+            self.config.num_points,
+            boxes=batch.boxes,
+            box_share=self.config.box_point_share,
+            generator=self._generator,
         )
         masks = point_mask_losses(
             decoded.logits, batch.targets, points, foreground_weight=self._foreground_weight()
