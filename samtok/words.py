@@ -26,7 +26,8 @@ MISSING_CODE = -1
 SpanStatus = Literal["well_formed", "repaired", "rejected"]
 
 # Everything between the bars that is neither start nor end is a code word, perhaps a malformed
-# one. The possessive repeat cannot be retried, so a scan is linear in the text.
+# one. It cannot hold a "<", where the next attempt begins, nor be retried shorter (possessive
+# repeat): no character is looked at by two attempts, so a scan is linear in the text.
 _WORD = re.compile(r"<\|mt_([^<>|\s]*+)\|>")
 _CODE = re.compile(r"[0-9]{4}")
 

@@ -170,6 +170,12 @@ def test_whole_pairs_between_one_start_and_one_end_are_a_span_each():
     assert "missing_start" in second.defects
 
 
+def test_text_between_codes_parts_them():
+    first, second = parse(f"{S}{word(1)} and {word(258)}{E}")
+    assert (first.codes, set(first.defects)) == ((1, -1), {"second_code_missing", "missing_end"})
+    assert (second.codes, second.status) == (None, "rejected")
+
+
 @pytest.mark.parametrize(
     "around", ['{"mask_2d": "%s", "label": "a"}', "<answer>%s</answer>", "犬%s。", "<|%s|>", "<%s"]
 )
@@ -235,6 +241,10 @@ def test_reads_what_the_published_reader_reads_or_says_why_not(case):
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
 def test_splits_reasoning_and_answer_as_published(case):
     assert split_think_answer(case["text"]) == (case["think"], case["answer"])
+
+
+def test_reasoning_that_is_not_closed_ends_where_the_answer_begins():
+    assert split_think_answer("<think>so <answer>x</answer>") == ("so ", "x")
 
 
 def test_an_answer_quoted_in_the_reasoning_is_not_the_answer():

@@ -54,6 +54,9 @@ def test_any_mask_comes_back(mask, magnification):
         assert polygons == []
         return
     assert np.array_equal(draw(polygons, mask.shape), mask)
+    for polygon in polygons:
+        corners = np.array(polygon).reshape(-1, 2)
+        assert (corners == np.roll(corners, 1, axis=0)).any(axis=1).all()
     # Slits have no width, so the areas add up without any rasteriser.
     assert sum(shoelace(polygon) for polygon in polygons) == mask.sum()
 

@@ -82,6 +82,13 @@ def test_a_slanted_edge_from_far_away_stays_where_it_is():
     assert np.array_equal(mask & ~diagonal, below)
 
 
+@pytest.mark.parametrize("far", [1e12, 1e300, 1.7e308])
+def test_a_nearly_level_edge_crosses_the_image_at_its_middle(far):
+    # From y = 0 far left to y = 40 far right: y = 20 all through the image.
+    mask = decode_segmentation([[-far, 0, far, 40, -far, 40]], H, W)
+    assert np.array_equal(mask, np.arange(H)[:, None] >= np.full(W, 20))
+
+
 def test_a_part_outside_adds_nothing_to_a_part_inside():
     outside = [100, 10, 110, 10, 110, 20]
     assert np.array_equal(

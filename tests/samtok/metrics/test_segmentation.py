@@ -58,7 +58,7 @@ def test_scores_equal_the_published_evaluator(name):
         "c_iou": scores.c_iou,
     }
     for key, share in found.items():
-        assert 100 * share == pytest.approx(expected["exact"][key], rel=1e-12)
+        assert 100 * share == pytest.approx(expected["exact"][key], rel=1e-14, abs=0)
         assert round(100 * share, 2) == expected["rounded"][key]
     assert scores.num_skipped == expected["skipped"]
 
