@@ -129,6 +129,7 @@ def _clip_half_plane(
     crosses = inside != np.roll(inside, -1)
     start, stop = points[crosses], ahead[crosses]
     # Halves, and a weighted mean instead of a difference: finite even for coordinates of 1e308.
+    # Corners beyond some 1e15 pixels lose the place of a slanted edge to rounding, no more.
     share = (bound / 2 - start[:, axis] / 2) / (stop[:, axis] / 2 - start[:, axis] / 2)
     cuts = np.zeros_like(points)
     cuts[crosses] = start * (1 - share[:, None]) + stop * share[:, None]
