@@ -22,7 +22,9 @@ class PlannedObject:
     """A figure to draw; later ones lie on top."""
 
     category: str
+    """What it is called."""
     figure: Shape
+    """Inside or not, in local coordinates."""
     x: float
     """Centre, in pixels."""
     y: float
@@ -32,8 +34,11 @@ class PlannedObject:
     angle: float
     """Radians, clockwise on the screen."""
     color: str
+    """Key of `paint.COLORS`."""
     texture: str
+    """One of `paint.TEXTURES`."""
     is_thin: bool = False
+    """A few pixels across."""
     part_of: int | None = None
     """Position in the plan of the whole this is a part of."""
 
@@ -61,7 +66,10 @@ _COMPOUNDS: Final[dict[str, tuple[str, tuple[_Part, ...]]]] = {
     "mug": ("square", (_Part("handle", "ring", 1.05, 0.0, 0.45),)),
     "house": (
         "square",
-        (_Part("roof", "triangle", 0.0, -1.35, 1.0), _Part("door", "rectangle", 0.0, 0.45, 0.4, np.pi / 2)),
+        (
+            _Part("roof", "triangle", 0.0, -1.35, 1.0),
+            _Part("door", "rectangle", 0.0, 0.45, 0.4, np.pi / 2),
+        ),
     ),
     "face": (
         "circle",
@@ -109,6 +117,9 @@ def plan_objects(
         width: of the picture, in pixels.
         empty_share: chance of no object at all.
         cluttered_share: chance of many small objects.
+
+    Returns:
+        The plan, back to front; a whole stands right before its parts.
     """
     draw = rng.random()
     if draw < empty_share:
@@ -131,20 +142,23 @@ def plan_objects(
         elif kind < _THIN_SHARE + _COMPOUND_SHARE and radius >= side * _SMALLEST_COMPOUND:
             planned += _plan_compound(rng, x, y, radius * 0.8, color, len(planned))
         else:
-            name = str(rng.choice(figures))
-            planned.append(
-                PlannedObject(
-                    category=name,
-                    figure=SHAPES[name],
-                    x=x,
-                    y=y,
-                    radius=radius,
-                    angle=float(rng.uniform(0, 2 * np.pi)),
-                    color=color,
-                    texture=_choose_texture(rng),
-                )
-            )
+            planned.append(_plan_figure(rng, x, y, radius, color, str(rng.choice(figures))))
     return planned
+
+
+def _plan_figure(
+    rng: np.random.Generator, x: float, y: float, radius: float, color: str, name: str
+) -> PlannedObject:
+    return PlannedObject(
+        category=name,
+        figure=SHAPES[name],
+        x=x,
+        y=y,
+        radius=radius,
+        angle=float(rng.uniform(0, 2 * np.pi)),
+        color=color,
+        texture=_choose_texture(rng),
+    )
 
 
 def _plan_thin(

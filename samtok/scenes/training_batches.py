@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from torch.utils.data import Dataset
 
-from samtok.scenes.generator import SceneConfig, generate_scene
+from samtok.scenes.generator import generate_scene
+from samtok.scenes.scene import SceneConfig
 from samtok.tokenizer.training import TrainingBatch, TrainingSample, collate_samples
 
 
