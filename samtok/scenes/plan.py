@@ -13,8 +13,10 @@ from samtok.scenes.shapes import SHAPES, THIN_SHAPES, Shape, thin_shape
 _THIN_SHARE = 0.12
 _COMPOUND_SHARE = 0.22
 _TEXTURED_SHARE = 0.6
-_SMALLEST, _LARGEST, _LARGEST_IN_CLUTTER = 1 / 24, 1 / 3, 1 / 10
-_SMALLEST_COMPOUND = 1 / 12
+_SMALL_SHARE = 0.2
+_SMALL_RADII, _REGULAR_RADII = (1 / 20, 1 / 9), (1 / 9, 1 / 3)
+"""Ranges of radii as shares of the picture's shorter side."""
+_SMALLEST_COMPOUND = 1 / 9
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,20 +129,20 @@ def plan_objects(
     cluttered = draw < empty_share + cluttered_share
     count = int(rng.integers(8, 13) if cluttered else rng.integers(1, 8))
     side = min(height, width)
-    largest = side * (_LARGEST_IN_CLUTTER if cluttered else _LARGEST)
     # In clutter things resemble each other, so that telling them apart takes more than a colour.
     colors = _some(list(COLORS), rng, 3 if cluttered else len(COLORS))
     figures = _some(list(SHAPES), rng, 4 if cluttered else len(SHAPES))
     planned: list[PlannedObject] = []
     for _ in range(count):
         x, y = float(rng.uniform(0, width)), float(rng.uniform(0, height))
-        radius = float(np.exp(rng.uniform(np.log(side * _SMALLEST), np.log(largest))))
+        is_small = cluttered or rng.random() < _SMALL_SHARE
+        radius = side * _draw_log_uniform(rng, *(_SMALL_RADII if is_small else _REGULAR_RADII))
         color = str(rng.choice(colors))
         kind = rng.random()
         if kind < _THIN_SHARE:
-            planned.append(_plan_thin(rng, x, y, max(radius, side / 14), color))
+            planned.append(_plan_thin(rng, x, y, max(radius, side / 9), color))
         elif kind < _THIN_SHARE + _COMPOUND_SHARE and radius >= side * _SMALLEST_COMPOUND:
-            planned += _plan_compound(rng, x, y, radius * 0.8, color, len(planned))
+            planned += _plan_compound(rng, x, y, radius, color, len(planned))
         else:
             planned.append(_plan_figure(rng, x, y, radius, color, str(rng.choice(figures))))
     return planned
@@ -165,7 +167,7 @@ def _plan_thin(
     rng: np.random.Generator, x: float, y: float, radius: float, color: str
 ) -> PlannedObject:
     name = str(rng.choice(THIN_SHAPES))
-    thickness = float(rng.uniform(2.0, 4.0)) / radius
+    thickness = float(rng.uniform(2.5, 4.5)) / radius
     return PlannedObject(
         category=name,
         figure=thin_shape(name, thickness),
@@ -216,6 +218,10 @@ def _plan_compound(
             for part in parts
         ),
     ]
+
+
+def _draw_log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 def _figure(name: str) -> Shape:
