@@ -24,7 +24,9 @@ class Reconstruction(NamedTuple):
     """float32, shape (N,), 0..1: overlap of decoded and original masks."""
 
 
-def reconstruct(tokenizer: SAMTok, embeddings: ImageEmbeddings, masks: np.ndarray) -> Reconstruction:
+def reconstruct(
+    tokenizer: SAMTok, embeddings: ImageEmbeddings, masks: np.ndarray
+) -> Reconstruction:
     """Encode masks of one image, decode them at its size, and compare.
 
     Args:

@@ -1,0 +1,144 @@
+"""Opening images that nobody vouches for: sizes are checked before anything is decoded."""
+
+from __future__ import annotations
+
+import io
+import unicodedata
+import warnings
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from PIL import Image
+
+from pipelines.storage import Place
+from samtok.errors import InputError
+from samtok.tokenizer.image_transform import MAX_IMAGE_PIXELS
+
+MAX_FILE_BYTES: Final = 1 << 28
+"""Files larger than this are not read."""
+
+_FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "MPO")
+
+
+def read_image_file(folder: Place, file_name: str) -> bytes:
+    """Read an image file that must lie inside `folder`.
+
+    Args:
+        folder: the image folder or ``s3://`` prefix.
+        file_name: as the annotations give it, relative to `folder`.
+
+    Returns:
+        The file's bytes.
+
+    Raises:
+        InputError: ``image_path_unsafe``, ``image_missing``, ``image_too_large`` or
+            ``image_unreadable``.
+    """
+    parts = file_name.split("/")
+    unsafe = file_name.startswith("/") or ".." in parts or "\\" in file_name or "\0" in file_name
+    if unsafe or not file_name or not _is_encodable(file_name):
+        raise InputError(
+            "image_path_unsafe",
+            f"file_name is {file_name!r}; it must be a plain path inside the image folder",
+        )
+    if not folder.is_remote:
+        _check_inside(Path(folder.root), file_name)
+    try:
+        info = folder.filesystem.get_file_info(folder.path(file_name))
+        if not info.is_file:
+            raise InputError("image_missing", _say_missing(folder, file_name))
+        if info.size > MAX_FILE_BYTES:
+            raise InputError(
+                "image_too_large",
+                f"{file_name} has {info.size} bytes; at most {MAX_FILE_BYTES} are read",
+            )
+        return folder.read_bytes(file_name)
+    except OSError as error:
+        raise InputError("image_unreadable", f"{file_name}: {error}") from error
+
+
+def decode_image(content: bytes, name: str, declared: tuple[int, int] | None) -> np.ndarray:
+    """Decode an image to RGB, as stored (orientation tags are not applied).
+
+    CMYK, palette, grey and 16-bit images are converted; the file's content counts, not its name.
+
+    Args:
+        content: the file.
+        name: for messages.
+        declared: (height, width) that the annotations give, if they do.
+
+    Returns:
+        uint8, shape (H, W, 3), RGB.
+
+    Raises:
+        InputError: ``image_unreadable``, ``image_too_large`` or ``image_size_mismatch``.
+    """
+    if not content:
+        raise InputError("image_unreadable", f"{name} is empty")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+                _check_size(image.size, declared, name)
+                image.load()
+                return _to_rgb(image)
+    except InputError:
+        raise
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise InputError("image_unreadable", f"{name}: {error}") from error
+
+
+def _check_size(size: tuple[int, int], declared: tuple[int, int] | None, name: str) -> None:
+    width, height = size
+    if width * height > MAX_IMAGE_PIXELS:
+        raise InputError(
+            "image_too_large",
+            f"{name} is {width} x {height}; at most {MAX_IMAGE_PIXELS} pixels are decoded",
+        )
+    if declared is not None and declared != (height, width):
+        raise InputError(
+            "image_size_mismatch",
+            f"{name} is {width} x {height} pixels (width x height), but the annotations declare "
+            f"{declared[1]} x {declared[0]}; masks drawn for another size would not fit",
+        )
+
+
+def _to_rgb(image: Image.Image) -> np.ndarray:
+    if image.mode in ("I", "I;16", "I;16B", "I;16L"):  # PIL would clip 16-bit grey at 255
+        values = np.asarray(image).astype(np.uint32)
+        grey = ((values.clip(0, 65535) + 128) // 257).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if image.mode == "P" and "transparency" in image.info:
+        return np.array(image.convert("RGBA").convert("RGB"))
+    return np.array(image.convert("RGB"))
+
+
+def _check_inside(folder: Path, file_name: str) -> None:
+    resolved = (folder / file_name).resolve()
+    if not resolved.is_relative_to(folder.resolve()):
+        raise InputError(
+            "image_path_unsafe", f"{file_name!r} leads out of the image folder through a link"
+        )
+
+
+def _is_encodable(file_name: str) -> bool:
+    try:
+        file_name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _say_missing(folder: Place, file_name: str) -> str:
+    other = next(
+        (
+            form
+            for form in ("NFC", "NFD")
+            if (spelled := unicodedata.normalize(form, file_name)) != file_name
+            and folder.exists(spelled)
+        ),
+        None,
+    )
+    hint = f"; a file of that name in Unicode form {other} is there" if other else ""
+    return f"{file_name!r} is not in {folder.uri()}{hint}"

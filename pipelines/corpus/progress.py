@@ -1,0 +1,93 @@
+"""Progress of a job over images: a bar for people, a line now and then for logs."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Final, Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress as Bar,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+_SECONDS_BETWEEN_LINES: Final = 5.0
+
+
+class Progress:
+    """Counts finished images and masks, and shows images and masks per second.
+
+    Rates are those of this run; the first block's images are left out of them, as they carry the
+    start-up of the actors.
+
+    Args:
+        total: images of the corpus.
+        done: images finished by earlier runs.
+    """
+
+    def __init__(self, total: int, *, done: int = 0) -> None:
+        self._total = total
+        self._done = done
+        self._first: float | None = None
+        self._last = 0.0
+        self._last_line = 0.0
+        self.images_streamed = 0
+        self.masks_streamed = 0
+        self._bar: Bar | None = None
+        if sys.stderr.isatty():
+            self._bar = Bar(
+                TextColumn("tokenizing"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("images  {task.fields[rates]}"),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+            )
+            self._task = self._bar.add_task("tokenizing", total=total, completed=done, rates="")
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    @property
+    def seconds_streaming(self) -> float:
+        """From the first finished block to the last."""
+        return self._last - self._first if self._first is not None else 0.0
+
+    def advance(self, num_images: int, num_masks: int) -> None:
+        """Count a finished block."""
+        now = time.monotonic()
+        self._done += num_images
+        self._last = now
+        if self._first is None:
+            self._first = now
+        else:
+            self.images_streamed += num_images
+            self.masks_streamed += num_masks
+        rates = self._rates()
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self._done, rates=rates)
+        elif now - self._last_line >= _SECONDS_BETWEEN_LINES or self._done == self._total:
+            self._last_line = now
+            print(f"{self._done} of {self._total} images  {rates}", file=sys.stderr, flush=True)  # noqa: T201
+
+    def _rates(self) -> str:
+        seconds = self.seconds_streaming
+        if seconds <= 0:
+            return ""
+        return f"{self.images_streamed / seconds:.1f} images/s  {self.masks_streamed / seconds:.1f} masks/s"

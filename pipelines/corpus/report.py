@@ -1,0 +1,47 @@
+"""The table at the end of a tokenization job."""
+
+from __future__ import annotations
+
+import numpy as np
+from rich.table import Table
+
+from pipelines.corpus.tokenize import TokenizationSummary
+from samtok.metrics.codebook import usage_from_histogram
+from samtok.metrics.segmentation import AREA_BINS
+
+_BIN_TEXT = {"small": "small (< 32² px)", "medium": "medium (< 96² px)", "large": "large"}
+
+
+def summary_table(summary: TokenizationSummary) -> Table:
+    """Counts, quarantine by reason, reconstruction by area bin, codebook use and throughput."""
+    figures = summary.figures
+    table = Table(title=f"mask words in {summary.output}", show_header=False, title_justify="left")
+    table.add_row("images", f"{figures.num_images:,}")
+    table.add_row("masks in", f"{summary.num_masks_listed:,}")
+    table.add_row("masks out", f"{figures.num_masks:,}")
+    table.add_row("masks quarantined", f"{summary.num_quarantined_masks:,}")
+    for reason, count in sorted(figures.quarantined.items(), key=lambda item: -item[1]):
+        table.add_row(f"  {reason}", f"{count:,}")
+    if figures.iou_count:
+        total = sum(figures.iou_sum.values()) / sum(figures.iou_count.values())
+        table.add_row("mean reconstruction IoU", f"{total:.4f}")
+        for name in AREA_BINS:
+            if count := figures.iou_count.get(name, 0):
+                mean = figures.iou_sum[name] / count
+                table.add_row(f"  {_BIN_TEXT[name]}", f"{mean:.4f}  over {count:,} masks")
+    if figures.code_histogram:
+        usage = usage_from_histogram(np.array(figures.code_histogram))
+        for book, (used, perplexity) in enumerate(
+            zip(usage.codes_in_use, usage.perplexity, strict=True)
+        ):
+            table.add_row(
+                f"codes in use, book {book}", f"{used} of 256, perplexity {perplexity:.1f}"
+            )
+    table.add_row("masks that share both words on one image", f"{figures.num_collisions:,}")
+    table.add_row("images embedded by this run", f"{summary.images_embedded_now:,}")
+    if summary.seconds_streaming > 0:
+        images = summary.images_streamed / summary.seconds_streaming
+        masks = summary.masks_streamed / summary.seconds_streaming
+        table.add_row("throughput, actors up", f"{images:.1f} images/s, {masks:.1f} masks/s")
+    table.add_row("seconds, all in", f"{summary.seconds:.1f}")
+    return table

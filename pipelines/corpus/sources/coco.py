@@ -1,0 +1,300 @@
+"""COCO instances: one JSON file of images, annotations and categories.
+
+The file may hold millions of annotations in any order. It is streamed into a scratch database that
+groups them by image, and from there into index shards; nothing holds it whole.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ijson
+
+from pipelines.corpus.image_decoding import decode_image, read_image_file
+from pipelines.corpus.index import write_index_quarantine, write_shards
+from pipelines.corpus.records import DecodedImage, DecodedMask, Index, QuarantinedRow
+from pipelines.storage import Place
+from samtok.errors import ConfigError, InputError
+from samtok.masks import segmentation_to_rle
+from samtok.masks.rle import check_image_size
+
+_NAME = "coco"
+_LENIENT_BYTES = 1 << 28
+_SCHEMA = """
+create table images (id text primary key, height, width, file_name, position integer);
+create table annotations (id text primary key, image_id text, content text, position integer);
+create table quarantine (image_id text, mask_id text, reason text, detail text);
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CocoSource:
+    """A COCO instances file with its image folder."""
+
+    annotations: str
+    """Local path or ``s3://`` address of the JSON file."""
+    images: str
+    """Local folder or ``s3://`` prefix."""
+    images_per_shard: int = 128
+    """Images listed per shard."""
+
+    @property
+    def name(self) -> str:
+        """Value of the `source` column."""
+        return _NAME
+
+    def identity(self) -> dict[str, Any]:
+        """Annotation file with its size and time, and the image folder."""
+        place, name = self._annotation_file()
+        info = place.filesystem.get_file_info(place.path(name))
+        return {
+            "source": _NAME,
+            "annotations": place.uri(name),
+            "annotations_bytes": info.size,
+            "annotations_modified_ns": info.mtime_ns,
+            "images": Place.at(self.images).uri(),
+        }
+
+    def check(self) -> None:
+        """Both must be there."""
+        place, name = self._annotation_file()
+        if not place.exists(name):
+            raise ConfigError(f"--annotations {self.annotations}: there is no such file")
+        folder = Place.at(self.images)
+        if not folder.is_remote and not folder.exists():
+            raise ConfigError(f"--images {self.images}: there is no such folder")
+
+    def write_index(self, output: Place, *, limit: int | None) -> Index:
+        """Group annotations by image.
+
+        Raises:
+            ConfigError: the file is not COCO instances JSON; names the file and the defect.
+        """
+        with tempfile.TemporaryDirectory() as scratch:
+            database = sqlite3.connect(Path(scratch) / "coco.sqlite")
+            try:
+                database.executescript("pragma journal_mode=off; pragma synchronous=off;" + _SCHEMA)
+                self._fill(database)
+                shards = write_shards(
+                    output, _image_rows(database, limit), images_per_shard=self.images_per_shard
+                )
+                quarantined = _quarantined(database, whole=limit is None)
+                by_reason, num_quarantined_masks = write_index_quarantine(output, quarantined)
+                num_images, num_masks = _count(database, limit)
+            finally:
+                database.close()
+        return Index(
+            shards=shards,
+            num_images=num_images,
+            num_masks=num_masks,
+            quarantined=by_reason,
+            num_quarantined_masks=num_quarantined_masks,
+        )
+
+    def decode(self, image_id: str, payload: str) -> DecodedImage:
+        """Open the image and check each annotation against it."""
+        row = json.loads(payload)
+        folder, file_name = Place.at(self.images), row["file_name"]
+        annotations = [json.loads(content) for content in row["annotations"]]
+        uri = folder.uri(file_name) if isinstance(file_name, str) else ""
+        try:
+            if not isinstance(file_name, str):
+                raise InputError("image_path_unsafe", f"file_name is {file_name!r}, not a string")
+            declared = _declared_size(row)
+            pixels = decode_image(read_image_file(folder, file_name), file_name, declared)
+        except InputError as error:
+            mask_ids: list[str | None] = [str(a.get("id")) for a in annotations]
+            return DecodedImage(
+                image_id=image_id,
+                image_uri=uri,
+                pixels=None,
+                quarantined=[
+                    QuarantinedRow.of(
+                        error, source=_NAME, image_id=image_id, mask_id=mask_id, stage="decode"
+                    )
+                    for mask_id in mask_ids or [None]
+                ],
+            )
+        masks, quarantined = [], []
+        for annotation in annotations:
+            mask_id = str(annotation["id"])
+            try:
+                rle = segmentation_to_rle(annotation.get("segmentation"), *pixels.shape[:2])
+                masks.append(DecodedMask(mask_id=mask_id, category=annotation["category"], rle=rle))
+            except InputError as error:
+                quarantined.append(
+                    QuarantinedRow.of(
+                        error, source=_NAME, image_id=image_id, mask_id=mask_id, stage="decode"
+                    )
+                )
+        return DecodedImage(
+            image_id=image_id, image_uri=uri, pixels=pixels, masks=masks, quarantined=quarantined
+        )
+
+    def _annotation_file(self) -> tuple[Place, str]:
+        folder, _, name = str(Place.at(self.annotations).root).rpartition("/")
+        return Place.at(folder or "/"), name
+
+    def _fill(self, database: sqlite3.Connection) -> None:
+        categories = {
+            entry.get("id"): str(entry.get("name", entry.get("id")))
+            for entry in self._stream("categories")
+            if isinstance(entry, dict)
+        }
+        num_images = 0
+        for position, entry in enumerate(self._stream("images")):
+            num_images += 1
+            _add_image(database, entry, position)
+        if not num_images:
+            raise ConfigError(
+                f"{self.annotations} lists no images; --source coco reads COCO instances JSON "
+                "with the lists images, annotations and categories"
+            )
+        for position, entry in enumerate(self._stream("annotations")):
+            _add_annotation(database, entry, position, categories)
+        database.executescript("create index by_image on annotations (image_id, position);")
+
+    def _stream(self, key: str) -> Iterator[Any]:
+        """Entries of one top-level list."""
+        place, name = self._annotation_file()
+        with place.filesystem.open_input_file(place.path(name)) as stream:
+            size = stream.size()
+            try:
+                yield from ijson.items(stream, f"{key}.item", use_float=True)
+                return
+            except ijson.IncompleteJSONError as error:
+                raise ConfigError(
+                    f"{self.annotations} stops in the middle or is not JSON ({error}); nothing "
+                    "was read from it: make or download the file again"
+                ) from error
+            except ijson.JSONError as error:
+                problem = error
+            # Python writes NaN and Infinity into JSON; strict parsers stop at them.
+            if size > _LENIENT_BYTES:
+                raise ConfigError(f"{self.annotations} is not JSON: {problem}") from problem
+        yield from self._read_leniently(key)
+
+    def _read_leniently(self, key: str) -> list[Any]:
+        place, name = self._annotation_file()
+        content = json.loads(place.read_bytes(name))
+        return list(content.get(key, []))
+
+
+def _add_image(database: sqlite3.Connection, entry: Any, position: int) -> None:
+    if not isinstance(entry, dict) or entry.get("id") is None:
+        _reject(database, None, None, "image_entry_malformed", f"images[{position}] has no id")
+        return
+    row = (
+        str(entry["id"]),
+        entry.get("height"),
+        entry.get("width"),
+        entry.get("file_name"),
+        position,
+    )
+    try:
+        database.execute("insert into images values (?, ?, ?, ?, ?)", row)
+    except sqlite3.IntegrityError:
+        detail = f"images[{position}] has id {entry['id']}, which an earlier entry has; the first is used"
+        _reject(database, str(entry["id"]), None, "duplicate_image_id", detail)
+    except (sqlite3.ProgrammingError, sqlite3.InterfaceError, OverflowError):
+        detail = f"images[{position}]: height, width or file_name is neither a number nor a string"
+        _reject(database, str(entry["id"]), None, "image_entry_malformed", detail)
+
+
+def _add_annotation(
+    database: sqlite3.Connection, entry: Any, position: int, categories: dict[Any, str]
+) -> None:
+    where = f"annotations[{position}]"
+    if not isinstance(entry, dict) or entry.get("id") is None:
+        _reject(database, None, where, "annotation_malformed", f"{where} has no id")
+        return
+    image_id, mask_id = str(entry.get("image_id")), str(entry["id"])
+    if not database.execute("select 1 from images where id = ?", (image_id,)).fetchone():
+        detail = f"image_id of annotation {mask_id} is {image_id}, which is not in images"
+        _reject(database, image_id, mask_id, "unknown_image", detail)
+        return
+    category_id = entry.get("category_id")
+    if not isinstance(category_id, (int, str)) or category_id not in categories:
+        detail = (
+            f"category_id of annotation {mask_id} is {category_id!r}, which is not in categories"
+        )
+        _reject(database, image_id, mask_id, "unknown_category", detail)
+        return
+    content = {
+        "id": mask_id,
+        "category": categories[category_id],
+        "segmentation": entry.get("segmentation"),
+        "iscrowd": entry.get("iscrowd", 0),
+    }
+    row = (mask_id, image_id, json.dumps(content), position)
+    try:
+        database.execute("insert into annotations values (?, ?, ?, ?)", row)
+    except sqlite3.IntegrityError:
+        detail = f"{where} has id {mask_id}, which an earlier annotation has; the first is used"
+        _reject(database, image_id, mask_id, "duplicate_annotation_id", detail)
+
+
+def _reject(
+    database: sqlite3.Connection,
+    image_id: str | None,
+    mask_id: str | None,
+    reason: str,
+    detail: str,
+) -> None:
+    row = (image_id or "", mask_id, reason, detail)
+    database.execute("insert into quarantine values (?, ?, ?, ?)", row)
+
+
+def _image_rows(database: sqlite3.Connection, limit: int | None) -> Iterator[dict[str, str]]:
+    query = "select id, height, width, file_name from images order by position limit ?"
+    for image_id, height, width, file_name in database.execute(query, (_limit(limit),)):
+        contents = database.execute(
+            "select content from annotations where image_id = ? order by position", (image_id,)
+        )
+        payload = {
+            "file_name": file_name,
+            "height": height,
+            "width": width,
+            "annotations": [content for (content,) in contents],
+        }
+        yield {"image_id": image_id, "payload": json.dumps(payload)}
+
+
+def _quarantined(database: sqlite3.Connection, *, whole: bool) -> Iterator[QuarantinedRow]:
+    """Rows rejected while listing; of a limited run only those that belong to a listed image."""
+    query = "select image_id, mask_id, reason, detail from quarantine" + (
+        "" if whole else " where 0"
+    )
+    for image_id, mask_id, reason, detail in database.execute(query):
+        yield QuarantinedRow(
+            source=_NAME,
+            image_id=image_id,
+            mask_id=mask_id,
+            stage="index",
+            reason=reason,
+            detail=detail,
+        )
+
+
+def _count(database: sqlite3.Connection, limit: int | None) -> tuple[int, int]:
+    listed = "select id from images order by position limit ?"
+    images = database.execute(f"select count(*) from ({listed})", (_limit(limit),)).fetchone()[0]
+    masks = database.execute(
+        f"select count(*) from annotations where image_id in ({listed})", (_limit(limit),)
+    ).fetchone()[0]
+    return images, masks
+
+
+def _limit(limit: int | None) -> int:
+    return -1 if limit is None else limit
+
+
+def _declared_size(row: dict[str, Any]) -> tuple[int, int]:
+    check_image_size(row["height"], row["width"])
+    return int(row["height"]), int(row["width"])

@@ -1,0 +1,105 @@
+"""Places where data lies: a local folder or an ``s3://`` prefix, behind one small interface."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A folder or prefix; paths given to its methods are relative to it."""
+
+    root: str
+    """Absolute local path, or ``s3://bucket/prefix``."""
+
+    @staticmethod
+    def at(location: str | Path) -> Place:
+        """The place at a local path (made absolute) or an ``s3://`` address."""
+        text = str(location)
+        return Place(text.rstrip("/") if text.startswith("s3://") else os.path.abspath(text))
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether this is a bucket."""
+        return self.root.startswith("s3://")
+
+    @property
+    def filesystem(self) -> pafs.FileSystem:
+        """The pyarrow file system; S3 credentials and AWS_ENDPOINT_URL come from the environment."""
+        if not self.is_remote:
+            return pafs.LocalFileSystem()
+        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        if not endpoint:
+            return pafs.S3FileSystem()
+        scheme, _, address = endpoint.partition("://")
+        return pafs.S3FileSystem(endpoint_override=address, scheme=scheme)
+
+    def path(self, name: str = "") -> str:
+        """Path of `name` as :attr:`filesystem` takes it."""
+        return "/".join(part for part in (self.root.removeprefix("s3://"), name) if part)
+
+    def uri(self, name: str = "") -> str:
+        """Address of `name` for people and for rows."""
+        return "/".join(part for part in (self.root, name) if part)
+
+    def exists(self, name: str = "") -> bool:
+        """Whether there is a file or folder."""
+        kind = self.filesystem.get_file_info(self.path(name)).type
+        return bool(kind != pafs.FileType.NotFound)
+
+    def list_files(self, folder: str) -> list[str]:
+        """Names (relative to this place) of the finished files directly in `folder`, sorted."""
+        selector = pafs.FileSelector(self.path(folder), allow_not_found=True)
+        return sorted(
+            f"{folder}/{info.base_name}"
+            for info in self.filesystem.get_file_info(selector)
+            if info.type == pafs.FileType.File and not info.base_name.startswith(".")
+        )
+
+    def read_bytes(self, name: str) -> bytes:
+        """All of a file.
+
+        Raises:
+            OSError: there is none, or it cannot be read.
+        """
+        with self.filesystem.open_input_stream(self.path(name)) as stream:
+            return bytes(stream.read())
+
+    def write_bytes(self, name: str, content: bytes) -> None:
+        """Write a file at once: readers see the old one or the new one, never a part."""
+        files, path = self.filesystem, self.path(name)
+        if self.is_remote:  # an upload becomes visible when it is complete
+            with files.open_output_stream(path) as stream:
+                stream.write(content)
+            return
+        folder, _, base = path.rpartition("/")
+        files.create_dir(folder, recursive=True)
+        partial = f"{folder}/.{base}.{uuid.uuid4().hex}"
+        with files.open_output_stream(partial) as stream:
+            stream.write(content)
+        os.replace(partial, path)
+
+    def write_parquet(self, name: str, table: pa.Table) -> None:
+        """Write a table at once, as :meth:`write_bytes` does."""
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        self.write_bytes(name, sink.getvalue().to_pybytes())
+
+    def read_parquet(self, name: str, columns: list[str] | None = None) -> pa.Table:
+        """Read one Parquet file."""
+        return pq.read_table(self.path(name), columns=columns, filesystem=self.filesystem)
+
+    def delete(self, name: str) -> None:
+        """Remove a file or a folder with all in it; nothing happens where there is none."""
+        info = self.filesystem.get_file_info(self.path(name))
+        if info.type == pafs.FileType.Directory:
+            self.filesystem.delete_dir(self.path(name))
+        elif info.type == pafs.FileType.File:
+            self.filesystem.delete_file(self.path(name))
