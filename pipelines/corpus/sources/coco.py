@@ -200,7 +200,7 @@ def _add_image(database: sqlite3.Connection, entry: Any, position: int) -> None:
     try:
         database.execute("insert into images values (?, ?, ?, ?, ?)", row)
     except sqlite3.IntegrityError:
-        detail = f"images[{position}] has id {entry['id']}, which an earlier entry has; the first is used"
+        detail = f"images[{position}] repeats the id {entry['id']}; the first entry is used"
         _reject(database, str(entry["id"]), None, "duplicate_image_id", detail)
     except (sqlite3.ProgrammingError, sqlite3.InterfaceError, OverflowError):
         detail = f"images[{position}]: height, width or file_name is neither a number nor a string"
