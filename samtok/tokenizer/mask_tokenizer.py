@@ -134,7 +134,8 @@ class SAMTok:
         Raises:
             InputError: an image cannot be read or has the wrong form.
         """
-        batch = list(images) if isinstance(images, (list, tuple)) else [images]
+        is_several = isinstance(images, Sequence) and not isinstance(images, str)
+        batch: list[ImageInput] = list(images) if is_several else [images]  # type: ignore[list-item, arg-type]
         arrays = [load_rgb(image) for image in batch]
         known_sizes = tuple(sizes) if sizes is not None else tuple(a.shape[:2] for a in arrays)
         if len(known_sizes) != len(arrays):
