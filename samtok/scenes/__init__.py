@@ -3,7 +3,7 @@
 from samtok.scenes.generator import generate_scene
 from samtok.scenes.grounded_text import SceneText, Span
 from samtok.scenes.language import describe_scene
-from samtok.scenes.scene import SPLITS, Scene, SceneConfig, SceneObject
+from samtok.scenes.scene import SPLITS, Scene, SceneConfig, SceneObject, Split
 
 __all__ = [
     "SPLITS",
@@ -12,6 +12,7 @@ __all__ = [
     "SceneObject",
     "SceneText",
     "Span",
+    "Split",
     "describe_scene",
     "generate_scene",
 ]
