@@ -10,6 +10,7 @@ The same command gives the same files; the splits never share a scene.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from samtok.errors import SamtokError
 from samtok.scenes import SceneConfig, Split, generate_scene
 from samtok.scenes.contact_sheet import build_contact_sheet
 from samtok.scenes.files import SceneFilesSummary, write_scene_files
@@ -45,12 +47,33 @@ class MakeScenesConfig:
     """What scenes look like."""
 
 
-def main(config: MakeScenesConfig) -> None:
-    """Write the files and the preview, and say what they hold."""
+def main() -> int:
+    """Parse, write the files and the preview, print what they hold; returns the exit status."""
+    console = Console()
+    try:
+        config = tyro.cli(MakeScenesConfig, description=__doc__)
+        summary = write_with_progress(config)
+    except SamtokError as error:
+        console.print(f"[red]error:[/red] {error}", highlight=False)
+        return 2
+    shown = [
+        generate_scene(index, split=config.split, seed=config.seed, config=config.scenes)
+        for index in range(min(NUM_SHOWN, config.num_images))
+    ]
+    preview = config.output / "preview.png"
+    overlays = [overlay_masks(scene.image, scene.masks) for scene in shown]
+    build_contact_sheet(shown, overlays, seed=config.seed).save(preview)
+    console.print(summary_table(summary))
+    console.print(f"picture: {preview}", soft_wrap=True, highlight=False)
+    return 0
+
+
+def write_with_progress(config: MakeScenesConfig) -> SceneFilesSummary:
+    """Write the files while a bar shows how far it is."""
     columns = (TextColumn("scenes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
         bar = progress.add_task("scenes", total=config.num_images)
-        summary = write_scene_files(
+        return write_scene_files(
             config.output,
             config.num_images,
             seed=config.seed,
@@ -59,30 +82,16 @@ def main(config: MakeScenesConfig) -> None:
             num_workers=config.workers,
             report=lambda written: progress.update(bar, completed=written),
         )
-    shown = [
-        generate_scene(index, split=config.split, seed=config.seed, config=config.scenes)
-        for index in range(min(NUM_SHOWN, config.num_images))
-    ]
-    preview = config.output / "preview.png"
-    build_contact_sheet(shown, [overlay_masks(s.image, s.masks) for s in shown]).save(preview)
-    print_summary(summary, preview)
 
 
-def print_summary(summary: SceneFilesSummary, preview: Path) -> None:
-    """Print the counts as a table, and where the preview is."""
-    table = Table("what", "how many", title="scenes")
-    table.add_row("images", f"{summary.num_images:,}")
-    for title, counts in (
-        ("masks", summary.masks),
-        ("refs", summary.refs),
-        ("texts", summary.texts),
-    ):
-        for name, count in counts.items():
-            table.add_row(f"{title}: {name}", f"{count:,}")
-    console = Console()
-    console.print(table)
-    console.print(f"preview: {preview}", soft_wrap=True)
+def summary_table(summary: SceneFilesSummary) -> Table:
+    """The counts, a row each."""
+    table = Table("what", "how many", title=f"{summary.num_images:,} scenes")
+    for name in ("masks", "refs", "texts"):
+        for part, count in getattr(summary, name).items():
+            table.add_row(f"{name}: {part}", f"{count:,}")
+    return table
 
 
 if __name__ == "__main__":
-    main(tyro.cli(MakeScenesConfig, description=__doc__))
+    sys.exit(main())
