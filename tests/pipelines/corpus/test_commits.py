@@ -2,13 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from pipelines.corpus.commits import Figures, add_figures, reconcile, write_block
 from pipelines.storage import Place
 from samtok.masks import encode_rle
-
-import numpy as np
 
 
 def tokenized(image_id, codes, quarantined=()):
@@ -49,9 +48,7 @@ def output(tmp_path):
 
 def files(output):
     return [
-        file
-        for folder in ("words", "quarantine", "_commits")
-        for file in output.list_files(folder)
+        file for folder in ("words", "quarantine", "_commits") for file in output.list_files(folder)
     ]
 
 
