@@ -60,8 +60,10 @@ def test_figures_add_up(output):
     assert total.num_collisions == 2
     assert total.quarantined == {"gone": 1, "mask_empty": 1}
     assert total.num_quarantined_masks == 1
-    assert total.code_histogram[0][1] == 3 and total.code_histogram[1][2] == 2
-    assert total.iou_sum == {"small": 2.0} and total.iou_count == {"small": 4}
+    assert total.code_histogram[0][1] == 3
+    assert total.code_histogram[1][2] == 2
+    assert total.iou_sum == {"small": 2.0}
+    assert total.iou_count == {"small": 4}
     assert add_figures([]) == Figures()
 
 

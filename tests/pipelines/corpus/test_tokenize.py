@@ -93,7 +93,8 @@ def test_manifest_and_picture(finished, read_output):
     assert manifest["counts"]["figures"]["num_masks"] == summary.figures.num_masks
     assert manifest["config"]["reconstruct"] is True
     assert {"torch", "ray", "sam2"} <= set(manifest["versions"])
-    assert summary.preview is not None and os.path.getsize(summary.preview) > 1000
+    assert summary.preview is not None
+    assert os.path.getsize(summary.preview) > 1000
 
 
 @pytest.mark.parametrize(
@@ -140,7 +141,8 @@ def test_scenes_need_no_files(config_for, read_output, tmp_path):
         tmp_path, source="scenes", annotations=None, images=None, num_images=10, split="val"
     )
     summary = run_tokenization(config)
-    assert summary.is_accounted and summary.figures.num_images == 10
+    assert summary.is_accounted
+    assert summary.figures.num_images == 10
     assert all(image_id.startswith("val-0-") for image_id, _ in read_output(tmp_path).words())
 
 
