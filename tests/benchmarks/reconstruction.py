@@ -4,13 +4,14 @@
 
 For every mask of the test split: encode, decode at full image size, IoU. The same with the first
 code alone, with the mask's box, and with a polygon of 8 vertices cut from its outline (16 numbers
-against two words). Prints one JSON object: means over all masks, by COCO area bin, by finer bins, and
-of the thin, part and occluded ones; codebook use; collisions.
+against two words). Prints one JSON object: means over all masks, by COCO area bin, by finer bins,
+and of the thin, part and occluded ones; codebook use; collisions.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 
 import numpy as np
@@ -22,7 +23,7 @@ from samtok.metrics.reconstruction import first_code_iou, reconstruct
 from samtok.metrics.segmentation import area_bin, mask_iou
 from samtok.scenes import generate_scene
 
-FINE_BINS = (0, 64, 128, 256, 512, 1024, 4096, 1 << 30)
+FINE_BINS = (0, 64, 128, 256, 512, 1024, 4096, 16384)
 WAYS = ("two_words", "first_word", "box", "polygon_8")
 
 
@@ -74,7 +75,7 @@ def main() -> None:
         **{name: summarize(measured, bins == name) for name in ("small", "medium", "large")},
         **{
             f"area_{low}_to_{high}": summarize(measured, (area >= low) & (area < high))
-            for low, high in zip(FINE_BINS[:-2], FINE_BINS[1:-1], strict=True)
+            for low, high in itertools.pairwise(FINE_BINS)
         },
         **{kind: summarize(measured, measured[kind]) for kind in ("thin", "part", "occluded")},
         "codes_in_use": usage.codes_in_use,
