@@ -1,5 +1,6 @@
 """Everything said about a scene, read back by a reader that shares no code with the writer."""
 
+import itertools
 import re
 
 import pytest
@@ -59,7 +60,7 @@ def test_spans_lie_in_the_text_and_name_masks_of_the_scene(told):
                 assert text.text[span.start : span.end].strip() == text.text[span.start : span.end]
                 assert set(span.mask_ids) <= known
             outer = [span for span in spans if span.role != "mention"]
-            assert all(a.end <= b.start for a, b in zip(outer, outer[1:], strict=False))
+            assert all(a.end <= b.start for a, b in itertools.pairwise(outer))
             named = [mask_id for span in outer for mask_id in span.mask_ids]
             assert text.mask_ids == tuple(dict.fromkeys(named))
 
@@ -156,7 +157,7 @@ def test_later_rounds_mean_what_they_say_of_earlier_answers(told, reader):
             assert mention.mask_ids == rounds[answered].mask_ids
             anchor = int(mention.mask_ids[0])
             words = re.sub(
-                r"^(now segment|next, mark|then mark|and|then show me|what about) (all|the)?( the)? ?",
+                r"^(now segment|next, mark|then mark|and|then show me|what about) (all |the )*",
                 "",
                 words_of(text, line)[:-1],
             )
