@@ -13,7 +13,7 @@ import numpy as np
 from samtok.errors import ConfigError
 from samtok.scenes.canvas import Canvas, draw_all
 from samtok.scenes.plan import plan_objects
-from samtok.scenes.scene import SPLITS, Scene, SceneConfig
+from samtok.scenes.scene import SPLITS, Scene, SceneConfig, make_scene_id
 from samtok.scenes.visible import collect_visible
 
 
@@ -52,7 +52,7 @@ def generate_scene(
     noise = rng.standard_normal(canvas.picture.shape, dtype=np.float32) * rng.uniform(0, 5)
     masks, objects, faint = collect_visible(planned, figure_pixels, canvas, config)
     return Scene(
-        scene_id=f"{split}-{seed}-{index:08d}",
+        scene_id=make_scene_id(split, seed, index),
         image=(canvas.picture + noise).clip(0, 255).astype(np.uint8),
         masks=masks,
         objects=objects,

@@ -83,7 +83,7 @@ _COMPOUNDS: Final[dict[str, tuple[str, tuple[_Part, ...]]]] = {
     ),
     "flower": (
         "star",
-        (_Part("center", "circle", 0.0, 0.0, 0.35),),
+        (_Part("core", "circle", 0.0, 0.0, 0.35),),
     ),
     "lollipop": ("circle", (_Part("stick", "stick", 0.0, 1.5, 0.55, np.pi / 2),)),
     "flag": ("rectangle", (_Part("pole", "stick", -1.0, 0.5, 1.1, np.pi / 2),)),

@@ -93,3 +93,8 @@ class Scene:
     """N objects."""
     faint: tuple[SceneObject, ...]
     """Things that show too little for a mask: language must not be wrong about them either."""
+
+
+def make_scene_id(split: str, seed: int, index: int) -> str:
+    """The name of a scene before it is drawn; also its file's name, without ending."""
+    return f"{split}-{seed}-{index:08d}"
