@@ -5,20 +5,24 @@ Example:
 
 Writes ``images/*.png``, ``instances.json`` (COCO), ``refs.json`` (in the manner of gRefCOCO),
 ``texts.jsonl`` (captions, relations, regions, rounds, questions) and the picture ``preview.png``.
-The same command gives the same files; the splits never share a scene.
+The same command gives the same files; the splits never share a scene. Exit status: 0 all is
+written, 2 a setting cannot be used.
 """
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from samtok.errors import ConfigError
 from samtok.scenes import SceneConfig, Split, generate_scene
 from samtok.scenes.contact_sheet import build_contact_sheet
 from samtok.scenes.files import SceneFilesSummary, write_scene_files
@@ -45,8 +49,22 @@ class MakeScenesConfig:
     """What scenes look like."""
 
 
-def main(config: MakeScenesConfig) -> None:
-    """Write the files and the preview, and say what they hold."""
+def main() -> int:
+    """Parse, run; returns the exit status."""
+    try:
+        make_scenes(tyro.cli(MakeScenesConfig, description=__doc__))
+    except ConfigError as error:
+        Console().print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True, highlight=False)
+        return 2
+    return 0
+
+
+def make_scenes(config: MakeScenesConfig) -> None:
+    """Write the files and the preview, and say what they hold.
+
+    Raises:
+        ConfigError: a setting is out of range.
+    """
     columns = (TextColumn("scenes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
         bar = progress.add_task("scenes", total=config.num_images)
@@ -85,4 +103,4 @@ def print_summary(summary: SceneFilesSummary, preview: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(MakeScenesConfig, description=__doc__))
+    sys.exit(main())

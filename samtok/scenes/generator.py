@@ -27,17 +27,20 @@ def generate_scene(
     Args:
         index: which scene; at least 0.
         split: train, val or test.
-        seed: which world of scenes.
+        seed: which world of scenes; at least 0.
         config: what scenes look like.
 
     Returns:
         The scene; the same arguments give the same one.
 
     Raises:
-        ConfigError: the split is unknown.
+        ConfigError: the split is unknown, or the index or the seed is negative.
     """
     if split not in SPLITS:
         raise ConfigError(f"split is {split!r}; allowed are {', '.join(SPLITS)}")
+    for name, value in (("index", index), ("seed", seed)):
+        if value < 0:
+            raise ConfigError(f"scene {name} is {value}; at least 0 is needed")
     config = config or SceneConfig()
     rng = np.random.default_rng(np.random.SeedSequence([seed, SPLITS.index(split), index]))
     canvas = Canvas.with_background(config.height, config.width, rng)
