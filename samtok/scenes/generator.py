@@ -13,7 +13,7 @@ import numpy as np
 from samtok.errors import ConfigError
 from samtok.scenes.canvas import Canvas, draw_all
 from samtok.scenes.plan import plan_objects
-from samtok.scenes.scene import SPLITS, Scene, SceneConfig, make_scene_id
+from samtok.scenes.scene import SPLITS, Scene, SceneConfig, check_world, make_scene_id
 from samtok.scenes.visible import collect_visible
 
 
@@ -36,11 +36,9 @@ def generate_scene(
     Raises:
         ConfigError: the split is unknown, or the index or the seed is negative.
     """
-    if split not in SPLITS:
-        raise ConfigError(f"split is {split!r}; allowed are {', '.join(SPLITS)}")
-    for name, value in (("index", index), ("seed", seed)):
-        if value < 0:
-            raise ConfigError(f"scene {name} is {value}; at least 0 is needed")
+    check_world(split, seed)
+    if index < 0:
+        raise ConfigError(f"scene index is {index}; at least 0 is needed")
     config = config or SceneConfig()
     rng = np.random.default_rng(np.random.SeedSequence([seed, SPLITS.index(split), index]))
     canvas = Canvas.with_background(config.height, config.width, rng)
