@@ -36,7 +36,7 @@ class MakeScenesConfig:
     """Settings of the job."""
 
     output: Path
-    """Folder to write to; made if absent, files of the same names are replaced."""
+    """Folder to write to; made if absent, refused if anything is in it."""
     num_images: int = 200
     """Scenes to make; at least 1."""
     seed: int = 0
@@ -63,8 +63,9 @@ def make_scenes(config: MakeScenesConfig) -> None:
     """Write the files and the preview, and say what they hold.
 
     Raises:
-        ConfigError: a setting is out of range.
+        ConfigError: a setting is out of range, or something is at the output already.
     """
+    check_output(config.output)
     columns = (TextColumn("scenes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
         bar = progress.add_task("scenes", total=config.num_images)
@@ -84,6 +85,12 @@ def make_scenes(config: MakeScenesConfig) -> None:
     preview = config.output / "preview.png"
     build_contact_sheet(shown, [overlay_masks(s.image, s.masks) for s in shown]).save(preview)
     print_summary(summary, preview)
+
+
+def check_output(output: Path) -> None:
+    """Refuse a folder with something in it: images of two sets would mix there."""
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise ConfigError(f"output {output} is not an empty folder; empty it or name another")
 
 
 def print_summary(summary: SceneFilesSummary, preview: Path) -> None:
