@@ -10,7 +10,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from samtok.errors import ConfigError
-from samtok.scenes import SceneConfig, describe_scene, generate_scene
+from samtok.scenes import SceneConfig, SceneText, describe_scene, generate_scene
 from samtok.scenes import files as scene_files
 from samtok.scenes.files import write_scene_files
 from samtok.scenes.plan import list_categories
@@ -142,6 +142,22 @@ def test_refs_hold_every_expression_with_the_masks_it_means(coco, refs, scenes):
         ]
         found = by_image.get(image["file_name"], [])
         assert sorted(found, key=repr) == sorted(expected, key=repr)
+
+
+def test_wordings_for_the_same_masks_share_a_ref_and_every_absence_is_its_own(
+    tmp_path, monkeypatch
+):
+    said = [("a", ("0",)), ("b", ()), ("c", ("0",)), ("d", ())]
+    texts = tuple(
+        SceneText(kind="referring", text=text, mask_ids=mask_ids, spans=())
+        for text, mask_ids in said
+    )
+    monkeypatch.setattr(scene_files, "describe_scene", lambda scene, seed: texts)
+    write_scene_files(tmp_path, 1, config=SceneConfig(empty_share=0.0))
+    refs = json.loads((tmp_path / "refs.json").read_text())
+    wordings = [[sentence["sent"] for sentence in ref["sentences"]] for ref in refs]
+    assert wordings == [["a", "c"], ["b"], ["d"]]
+    assert [ref["no_target"] for ref in refs] == [False, True, True]
 
 
 def test_texts_point_at_annotations_with_spans_inside_the_text(written, coco, scenes):
