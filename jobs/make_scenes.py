@@ -5,8 +5,7 @@ Example:
 
 Writes ``images/*.png``, ``instances.json`` (COCO), ``refs.json`` (in the manner of gRefCOCO),
 ``texts.jsonl`` (captions, relations, regions, rounds, questions) and the picture ``preview.png``.
-The same command gives the same files; the splits never share a scene. Exit status: 0 all is
-written, 2 a setting cannot be used.
+The same command gives the same files; the splits never share a scene.
 """
 
 from __future__ import annotations
@@ -18,11 +17,10 @@ from typing import Annotated
 
 import tyro
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from samtok.errors import ConfigError
+from samtok.errors import ConfigError, SamtokError
 from samtok.scenes import SceneConfig, Split, generate_scene
 from samtok.scenes.contact_sheet import build_contact_sheet
 from samtok.scenes.files import SceneFilesSummary, write_scene_files
@@ -50,41 +48,25 @@ class MakeScenesConfig:
 
 
 def main() -> int:
-    """Parse, run; returns the exit status."""
+    """Parse, write the files and the preview, print what they hold; returns the exit status."""
+    console = Console()
     try:
-        make_scenes(tyro.cli(MakeScenesConfig, description=__doc__))
-    except ConfigError as error:
-        Console().print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True, highlight=False)
+        config = tyro.cli(MakeScenesConfig, description=__doc__)
+        check_output(config.output)
+        summary = write_with_progress(config)
+    except SamtokError as error:
+        console.print(f"[red]error:[/red] {error}", highlight=False)
         return 2
-    return 0
-
-
-def make_scenes(config: MakeScenesConfig) -> None:
-    """Write the files and the preview, and say what they hold.
-
-    Raises:
-        ConfigError: a setting is out of range, or something is at the output already.
-    """
-    check_output(config.output)
-    columns = (TextColumn("scenes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns) as progress:
-        bar = progress.add_task("scenes", total=config.num_images)
-        summary = write_scene_files(
-            config.output,
-            config.num_images,
-            seed=config.seed,
-            split=config.split,
-            config=config.scenes,
-            num_workers=config.workers,
-            report=lambda written: progress.update(bar, completed=written),
-        )
     shown = [
         generate_scene(index, split=config.split, seed=config.seed, config=config.scenes)
         for index in range(min(NUM_SHOWN, config.num_images))
     ]
     preview = config.output / "preview.png"
-    build_contact_sheet(shown, [overlay_masks(s.image, s.masks) for s in shown]).save(preview)
-    print_summary(summary, preview)
+    overlays = [overlay_masks(scene.image, scene.masks) for scene in shown]
+    build_contact_sheet(shown, overlays, seed=config.seed).save(preview)
+    console.print(summary_table(summary))
+    console.print(f"picture: {preview}", soft_wrap=True, highlight=False)
+    return 0
 
 
 def check_output(output: Path) -> None:
@@ -93,20 +75,29 @@ def check_output(output: Path) -> None:
         raise ConfigError(f"output {output} is not an empty folder; empty it or name another")
 
 
-def print_summary(summary: SceneFilesSummary, preview: Path) -> None:
-    """Print the counts as a table, and where the preview is."""
-    table = Table("what", "how many", title="scenes")
-    table.add_row("images", f"{summary.num_images:,}")
-    for title, counts in (
-        ("masks", summary.masks),
-        ("refs", summary.refs),
-        ("texts", summary.texts),
-    ):
-        for name, count in counts.items():
-            table.add_row(f"{title}: {name}", f"{count:,}")
-    console = Console()
-    console.print(table)
-    console.print(f"preview: {preview}", soft_wrap=True)
+def write_with_progress(config: MakeScenesConfig) -> SceneFilesSummary:
+    """Write the files while a bar shows how far it is."""
+    columns = (TextColumn("scenes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns) as progress:
+        bar = progress.add_task("scenes", total=config.num_images)
+        return write_scene_files(
+            config.output,
+            config.num_images,
+            seed=config.seed,
+            split=config.split,
+            config=config.scenes,
+            num_workers=config.workers,
+            report=lambda written: progress.update(bar, completed=written),
+        )
+
+
+def summary_table(summary: SceneFilesSummary) -> Table:
+    """The counts, a row each."""
+    table = Table("what", "how many", title=f"{summary.num_images:,} scenes")
+    for name in ("masks", "refs", "texts"):
+        for part, count in getattr(summary, name).items():
+            table.add_row(f"{name}: {part}", f"{count:,}")
+    return table
 
 
 if __name__ == "__main__":

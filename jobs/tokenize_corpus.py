@@ -1,4 +1,4 @@
-"""Turn every mask of a corpus into two words, on a Ray cluster.
+r"""Turn every mask of a corpus into two words, on a Ray cluster.
 
 Examples:
     python jobs/tokenize_corpus.py --source scenes --num-images 200 --output out/words --reconstruct

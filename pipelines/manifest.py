@@ -9,9 +9,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
-from samtok.errors import CheckpointError
-
 from pipelines.storage import Place
+from samtok.errors import CheckpointError
 
 MANIFEST_FILE: Final = "_manifest.json"
 RUN_FILE: Final = "_run.json"

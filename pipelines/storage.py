@@ -32,7 +32,7 @@ class Place:
 
     @property
     def filesystem(self) -> pafs.FileSystem:
-        """The pyarrow file system; S3 credentials and AWS_ENDPOINT_URL come from the environment."""
+        """The pyarrow file system; S3 keys and AWS_ENDPOINT_URL come from the environment."""
         if not self.is_remote:
             return pafs.LocalFileSystem()
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")

@@ -1,4 +1,4 @@
-"""SAMTok: any region of an image as two words of a language model's vocabulary (arXiv 2601.16093)."""
+"""SAMTok: any region of an image as two words of a language model (arXiv 2601.16093)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ def __getattr__(name: str) -> Any:
     """Import the tokenizer on first use, so that text-only users never load torch."""
     if name not in __all__:
         raise AttributeError(f"module 'samtok' has no attribute {name!r}")
-    from samtok import tokenizer  # noqa: PLC0415
+    from samtok import tokenizer
 
     return getattr(tokenizer, name)

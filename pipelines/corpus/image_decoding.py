@@ -18,7 +18,7 @@ from samtok.tokenizer.image_transform import MAX_IMAGE_PIXELS
 MAX_FILE_BYTES: Final = 1 << 28
 """Files larger than this are not read."""
 
-_FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "MPO")
+_FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 
 
 def read_image_file(folder: Place, file_name: str) -> bytes:

@@ -11,9 +11,11 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress as Bar,
     TextColumn,
     TimeRemainingColumn,
+)
+from rich.progress import (
+    Progress as Bar,
 )
 
 _SECONDS_BETWEEN_LINES: Final = 5.0
@@ -90,4 +92,5 @@ class Progress:
         seconds = self.seconds_streaming
         if seconds <= 0:
             return ""
-        return f"{self.images_streamed / seconds:.1f} images/s  {self.masks_streamed / seconds:.1f} masks/s"
+        images, masks = self.images_streamed / seconds, self.masks_streamed / seconds
+        return f"{images:.1f} images/s  {masks:.1f} masks/s"

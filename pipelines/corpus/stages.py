@@ -52,6 +52,7 @@ class DecodeStage:
         self._image_size = image_size
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
+        """Tables of `columns.DECODED` from a table of `SHARDS`."""
         for shard in table.to_pylist():
             done = set(shard["done"])
             todo = (
@@ -99,6 +100,7 @@ class TokenizeStage:
         self._reconstruct = reconstruct
 
     def __call__(self, table: pa.Table) -> pa.Table:
+        """Columns out for columns in."""
         rows = [self._tokenize(row) for row in table.to_pylist()]
         return pa.Table.from_pylist(rows, schema=columns.TOKENIZED)
 
@@ -158,6 +160,7 @@ class WriteStage:
         self._output = output
 
     def __call__(self, table: pa.Table) -> pa.Table:
+        """Write a block; returns its summary row."""
         commit = write_block(self._output, table.to_pylist())
         summary = {"num_images": len(commit.image_ids), "num_masks": commit.num_masks}
         return pa.Table.from_pylist([summary], schema=BLOCK_SUMMARY)

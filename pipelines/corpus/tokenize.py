@@ -123,7 +123,8 @@ class TokenizationSummary:
 def build_source(config: TokenizeConfig) -> Source:
     """The reader that a config asks for."""
     if config.source == "coco":
-        assert config.annotations is not None and config.images is not None
+        assert config.annotations is not None
+        assert config.images is not None
         return CocoSource(
             annotations=config.annotations,
             images=config.images,
@@ -179,8 +180,8 @@ def run_tokenization(config: TokenizeConfig) -> TokenizationSummary:
     figures = add_figures(commits)
     if figures.num_images != index.num_images:
         raise CheckpointError(
-            f"{figures.num_images} of {index.num_images} images are done after {_MAX_PASSES} passes; "
-            "run the same command again"
+            f"{figures.num_images} of {index.num_images} images are done after {_MAX_PASSES} "
+            "passes; run the same command again"
         )
     summary = TokenizationSummary(
         output=output.uri(),

@@ -18,13 +18,14 @@ _PAPER, _INK = (255, 255, 255), (45, 47, 52)
 
 
 def build_contact_sheet(
-    scenes: Sequence[Scene], overlays: Sequence[np.ndarray], *, num_columns: int = 3
+    scenes: Sequence[Scene], overlays: Sequence[np.ndarray], *, seed: int = 0, num_columns: int = 3
 ) -> Image.Image:
     """Lay out scenes, each beside a picture of its masks and above its caption.
 
     Args:
         scenes: at least one.
         overlays: uint8, shape (H, W, 3), RGB: each scene with its masks drawn over it.
+        seed: of the captions, as `describe_scene` takes it.
         num_columns: scenes beside each other.
 
     Returns:
@@ -44,7 +45,10 @@ def build_contact_sheet(
         left, top = _GAP + column * cell_width, _GAP + row * cell_height
         sheet.paste(_fit(scene.image), (left, top))
         sheet.paste(_fit(overlay), (left + _TILE + 4, top))
-        _write_caption(sheet, scene, left, top + _TILE + 6)
+        caption = next(
+            (t.text for t in describe_scene(scene, seed=seed) if t.kind == "caption"), ""
+        )
+        _write_caption(sheet, caption, left, top + _TILE + 6)
     return sheet
 
 
@@ -58,8 +62,7 @@ def _fit(picture: np.ndarray) -> Image.Image:
     return tile
 
 
-def _write_caption(sheet: Image.Image, scene: Scene, left: int, top: int) -> None:
-    caption = next((t.text for t in describe_scene(scene) if t.kind == "caption"), "")
+def _write_caption(sheet: Image.Image, caption: str, left: int, top: int) -> None:
     lines = textwrap.wrap(
         caption, _LETTERS_PER_LINE, max_lines=_NUM_LINES, placeholder=" …", break_long_words=False
     )

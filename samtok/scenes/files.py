@@ -23,14 +23,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final, TextIO, get_args
 
 from PIL import Image
 
 from samtok.errors import ConfigError
 from samtok.masks import encode_rle
 from samtok.scenes.generator import generate_scene
-from samtok.scenes.grounded_text import SceneText
+from samtok.scenes.grounded_text import Kind, SceneText
 from samtok.scenes.language import describe_scene
 from samtok.scenes.plan import list_categories
 from samtok.scenes.scene import Scene, SceneConfig, SceneObject, check_world, make_scene_id
@@ -91,7 +91,11 @@ def write_scene_files(
     config = config or SceneConfig()
     (output / "images").mkdir(parents=True, exist_ok=True)
     write_one = partial(_write_scene, output=output, seed=seed, split=split, config=config)
-    counts: dict[str, Counter[str]] = {"masks": Counter(), "refs": Counter(), "texts": Counter()}
+    counts: dict[str, Counter[str]] = {
+        "masks": Counter(),
+        "refs": Counter(single=0, several=0, none=0, sentences=0),
+        "texts": Counter(dict.fromkeys(get_args(Kind), 0)),
+    }
     with ExitStack() as stack:
         # The stack leaves in reverse: instances.json gets its name last.
         instances, refs, texts = (
@@ -102,7 +106,7 @@ def write_scene_files(
         refs.write("[")
         for written, record in enumerate(_map_scenes(write_one, num_images, num_workers), 1):
             _write_items(instances, record.annotations, is_first=not counts["masks"]["all"])
-            _write_items(refs, record.refs, is_first=not counts["refs"])
+            _write_items(refs, record.refs, is_first=not counts["refs"]["sentences"])
             texts.write(json.dumps(record.texts) + "\n")
             for name, counted in record.counts.items():
                 counts[name].update(counted)

@@ -130,7 +130,7 @@ def _load_weights_file(path: Path, config: TokenizerConfig | None) -> TokenizerN
 
 def _load_s3(source: str, config: TokenizerConfig | None) -> TokenizerNetwork:
     try:
-        import s3fs  # noqa: PLC0415, an extra
+        import s3fs
     except ImportError as error:
         raise CheckpointError(
             f"reading {source} needs the s3 extra: pip install 'samtok[s3]'"
@@ -148,12 +148,12 @@ def _load_s3(source: str, config: TokenizerConfig | None) -> TokenizerNetwork:
 def _download_from_hub(source: str) -> Path:
     if source.count("/") != 1 or source.startswith((".", "/")):
         raise CheckpointError(
-            f"there is no tokenizer at {source!r}; pass {' or '.join(map(repr, PACKAGED))}, a local "
-            "folder or .pth file, an s3:// folder, or a hub id such as 'owner/name'"
+            f"there is no tokenizer at {source!r}; pass {' or '.join(map(repr, PACKAGED))}, a "
+            "local folder or .pth file, an s3:// folder, or a hub id such as 'owner/name'"
         )
     try:
-        from huggingface_hub import snapshot_download  # noqa: PLC0415, an extra
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError  # noqa: PLC0415
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
     except ImportError as error:
         raise CheckpointError(
             f"{source!r} is no local path; loading it from the hub needs the hub extra: "

@@ -131,8 +131,9 @@ def _fields_of(cls: type, values: dict[str, Any], where: str) -> dict[str, Any]:
     if unknown:
         raise ConfigError(f"{where} has unknown keys {unknown}; known are {sorted(known)}")
     fields = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    if isinstance(fields.get("trunk"), dict):
-        fields["trunk"] = TrunkConfig(**_fields_of(TrunkConfig, fields["trunk"], f"{where}: trunk"))
+    trunk = values.get("trunk")
+    if isinstance(trunk, dict):
+        fields["trunk"] = TrunkConfig(**_fields_of(TrunkConfig, trunk, f"{where}: trunk"))
     return fields
 
 

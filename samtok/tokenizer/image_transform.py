@@ -52,7 +52,8 @@ def load_rgb(image: ImageInput) -> np.ndarray:
             if width * height > MAX_IMAGE_PIXELS:
                 raise InputError(
                     "image_too_large",
-                    f"{image} declares {width} x {height} pixels; at most {MAX_IMAGE_PIXELS} are read",
+                    f"{image} declares {width} x {height} pixels; at most {MAX_IMAGE_PIXELS} are "
+                    "read",
                 )
             return np.asarray(opened.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:

@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 
 from samtok import masks as mask_codec
-from samtok.errors import ConfigError, InputError
 from samtok.tokenizer import checkpoint
 from samtok.tokenizer.config import TokenizerConfig
 from samtok.tokenizer.device import autocast, choose_device, choose_dtype
@@ -98,7 +97,7 @@ class SAMTok:
             return cls(TokenizerNetwork(config), device=device)
 
     def save_pretrained(self, folder: str | Path) -> Path:
-        """Write ``config.json`` and ``model.safetensors`` (published key names) to a local folder."""
+        """Write ``config.json`` and ``model.safetensors`` to a local folder; returns it."""
         return checkpoint.save_network(self.network, folder)
 
     @property
@@ -135,7 +134,8 @@ class SAMTok:
         Raises:
             InputError: an image cannot be read or has the wrong form.
         """
-        batch = [images] if _is_one_image(images) else list(images)  # type: ignore[arg-type]
+        is_several = isinstance(images, Sequence) and not isinstance(images, str)
+        batch: list[ImageInput] = list(images) if is_several else [images]  # type: ignore[list-item, arg-type]
         arrays = [load_rgb(image) for image in batch]
         known_sizes = tuple(sizes) if sizes is not None else tuple(a.shape[:2] for a in arrays)
         if len(known_sizes) != len(arrays):
@@ -144,12 +144,10 @@ class SAMTok:
             self._run_backbone(arrays[start : start + _IMAGES_PER_CHUNK])
             for start in range(0, len(arrays), _IMAGES_PER_CHUNK)
         ]
-        maps = [
-            torch.cat(level) if len(parts) > 1 else level[0] for level in zip(*parts, strict=True)
-        ]
         if not parts:
             raise ValueError("embed needs at least one image")
-        return ImageEmbeddings(*maps, sizes=known_sizes)
+        image, fine, middle = (torch.cat(level) for level in zip(*parts, strict=True))
+        return ImageEmbeddings(image, fine, middle, known_sizes)
 
     @torch.no_grad()
     def encode(
@@ -305,10 +303,6 @@ class SAMTok:
                 f"received {tensor.amin(0).tolist()} to {tensor.amax(0).tolist()}"
             )
         return tensor
-
-
-def _is_one_image(images: object) -> bool:
-    return not isinstance(images, (list, tuple))
 
 
 def _boxes_of(masks: np.ndarray, boxes: np.ndarray | torch.Tensor | None) -> torch.Tensor:

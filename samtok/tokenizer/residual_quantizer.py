@@ -25,7 +25,7 @@ class Quantized(NamedTuple):
     codes: torch.Tensor
     """int64, shape (N, D), 0..K-1."""
     vectors: torch.Tensor
-    """float32, shape (N, C): sum of the chosen rows; gradients pass straight through to the input."""
+    """float32, shape (N, C): sum of the chosen rows; gradients pass straight to the input."""
     commitment: torch.Tensor
     """float32, scalar: mean over codebooks of the mean squared distance between the input and the
     sum of rows so far; the sums carry no gradient. No weight applied."""

@@ -14,11 +14,11 @@ from sam2.modeling.backbones.image_encoder import FpnNeck, ImageEncoder
 from sam2.modeling.memory_attention import MemoryAttention, MemoryAttentionLayer
 from sam2.modeling.memory_encoder import CXBlock, Fuser, MaskDownSampler, MemoryEncoder
 from sam2.modeling.position_encoding import PositionEmbeddingSine
-from sam2.modeling.sam2_base import SAM2Base
-from sam2.modeling.sam2_utils import MLP
 from sam2.modeling.sam.mask_decoder import MaskDecoder
 from sam2.modeling.sam.prompt_encoder import PromptEncoder
 from sam2.modeling.sam.transformer import RoPEAttention, TwoWayTransformer
+from sam2.modeling.sam2_base import SAM2Base
+from sam2.modeling.sam2_utils import MLP
 from torch import nn
 
 from samtok.tokenizer.config import TokenizerConfig, TrunkConfig
@@ -182,9 +182,7 @@ def _build_memory_attention(d_model: int) -> MemoryAttention:
 def _build_memory_encoder(d_model: int) -> MemoryEncoder:
     return MemoryEncoder(
         out_dim=_MEMORY_CHANNELS,
-        position_encoding=PositionEmbeddingSine(
-            num_pos_feats=_MEMORY_CHANNELS, warmup_cache=False
-        ),
+        position_encoding=PositionEmbeddingSine(num_pos_feats=_MEMORY_CHANNELS, warmup_cache=False),
         mask_downsampler=MaskDownSampler(embed_dim=d_model, kernel_size=3, stride=2, padding=1),
         fuser=Fuser(CXBlock(dim=d_model, kernel_size=7, padding=3), num_layers=2),
         in_dim=d_model,

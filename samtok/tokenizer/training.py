@@ -309,12 +309,17 @@ class TokenizerTrainer:
         span = self.config.quantize_from_step / 10
         if self.step >= span:
             return 1.0
-        return self.config.foreground_weight + (1 - self.config.foreground_weight) * self.step / span
+        return (
+            self.config.foreground_weight + (1 - self.config.foreground_weight) * self.step / span
+        )
 
 
 def choose_trainable(network: TokenizerNetwork, *, train_backbone: bool) -> None:
-    """Say which weights learn: mask encoder, mask decoder without its IoU and object-score heads,
-    prompt encoder where the model is from scratch, and the backbone where asked for."""
+    """Say which weights learn.
+
+    Always the mask encoder, and the mask decoder without its IoU and object-score heads; with the
+    backbone (from scratch) the prompt encoder too.
+    """
     network.requires_grad_(False)
     network.sam2.sam_mask_encoder.requires_grad_(True)
     decoder = network.sam2.sam_mask_decoder.requires_grad_(True)

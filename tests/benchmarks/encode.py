@@ -25,10 +25,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from samtok.masks import compute_boxes
 from samtok.tokenizer import PRESETS, SAMTok
 from samtok.tokenizer.image_transform import normalize_images
 from samtok.tokenizer.network import ImageFeatures, make_mask_prompts, normalize_boxes
-from samtok.masks import compute_boxes
 
 
 def random_masks(count: int, side: int) -> np.ndarray:
@@ -72,7 +72,9 @@ class PublishedWay:
             self.features(image, count), self.network.quantizer.look_up(codes), torch.arange(count)
         )
         F.interpolate(decoded.candidates, size=(self.side, self.side), mode="bilinear")
-        full = F.interpolate(decoded.logits.unsqueeze(1), size=(self.side, self.side), mode="bilinear")
+        full = F.interpolate(
+            decoded.logits.unsqueeze(1), size=(self.side, self.side), mode="bilinear"
+        )
         return full.squeeze(1) > 0.5
 
 

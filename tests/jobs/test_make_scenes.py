@@ -55,7 +55,7 @@ def test_the_table_counts_what_the_files_hold(finished):
     table = read_table(done.stdout)
     annotations = json.loads((output / "instances.json").read_text())["annotations"]
     refs = json.loads((output / "refs.json").read_text())
-    assert table["images"] == 8
+    assert "8 scenes" in done.stdout
     assert table["masks: all"] == len(annotations)
     assert table["masks: thin"] == sum(a["attributes"]["is_thin"] for a in annotations)
     assert {"masks: small", "masks: part", "masks: occluded"} <= set(table)
@@ -67,7 +67,7 @@ def test_the_table_counts_what_the_files_hold(finished):
 
 def test_the_preview_is_where_the_last_line_says_and_shows_something(finished):
     output, done = finished
-    assert done.stdout.strip().splitlines()[-1] == f"preview: {output / 'preview.png'}"
+    assert done.stdout.strip().splitlines()[-1] == f"picture: {output / 'preview.png'}"
     with Image.open(output / "preview.png") as preview:
         assert len(np.unique(np.asarray(preview).reshape(-1, 3), axis=0)) > 100
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,9 @@ from samtok.masks.rle import check_image_size
 _NAME = "coco"
 _LENIENT_BYTES = 1 << 28
 _SCHEMA = """
+drop table if exists images;
+drop table if exists annotations;
+drop table if exists quarantine;
 create table images (id text primary key, height, width, file_name, position integer);
 create table annotations (id text primary key, image_id text, content text, position integer);
 create table quarantine (image_id text, mask_id text, reason text, detail text);
@@ -79,8 +82,12 @@ class CocoSource:
         with tempfile.TemporaryDirectory() as scratch:
             database = sqlite3.connect(Path(scratch) / "coco.sqlite")
             try:
-                database.executescript("pragma journal_mode=off; pragma synchronous=off;" + _SCHEMA)
-                self._fill(database)
+                database.executescript("pragma journal_mode=off; pragma synchronous=off;")
+                try:
+                    _fill(database, self._stream, self.annotations)
+                except ijson.JSONError as error:
+                    content = self._read_leniently(error)
+                    _fill(database, lambda key: content.get(key) or [], self.annotations)
                 shards = write_shards(
                     output, _image_rows(database, limit), images_per_shard=self.images_per_shard
                 )
@@ -141,49 +148,52 @@ class CocoSource:
         folder, _, name = str(Place.at(self.annotations).root).rpartition("/")
         return Place.at(folder or "/"), name
 
-    def _fill(self, database: sqlite3.Connection) -> None:
-        categories = {
-            entry.get("id"): str(entry.get("name", entry.get("id")))
-            for entry in self._stream("categories")
-            if isinstance(entry, dict)
-        }
-        num_images = 0
-        for position, entry in enumerate(self._stream("images")):
-            num_images += 1
-            _add_image(database, entry, position)
-        if not num_images:
-            raise ConfigError(
-                f"{self.annotations} lists no images; --source coco reads COCO instances JSON "
-                "with the lists images, annotations and categories"
-            )
-        for position, entry in enumerate(self._stream("annotations")):
-            _add_annotation(database, entry, position, categories)
-        database.executescript("create index by_image on annotations (image_id, position);")
-
     def _stream(self, key: str) -> Iterator[Any]:
-        """Entries of one top-level list."""
+        """Entries of one top-level list, strictly parsed."""
         place, name = self._annotation_file()
         with place.filesystem.open_input_file(place.path(name)) as stream:
-            size = stream.size()
-            try:
-                yield from ijson.items(stream, f"{key}.item", use_float=True)
-                return
-            except ijson.IncompleteJSONError as error:
-                raise ConfigError(
-                    f"{self.annotations} stops in the middle or is not JSON ({error}); nothing "
-                    "was read from it: make or download the file again"
-                ) from error
-            except ijson.JSONError as error:
-                problem = error
-            # Python writes NaN and Infinity into JSON; strict parsers stop at them.
-            if size > _LENIENT_BYTES:
-                raise ConfigError(f"{self.annotations} is not JSON: {problem}") from problem
-        yield from self._read_leniently(key)
+            yield from ijson.items(stream, f"{key}.item", use_float=True)
 
-    def _read_leniently(self, key: str) -> list[Any]:
+    def _read_leniently(self, problem: ijson.JSONError) -> dict[str, Any]:
+        """The whole file, for what strict parsers stop at: Python writes NaN and Infinity."""
         place, name = self._annotation_file()
-        content = json.loads(place.read_bytes(name))
-        return list(content.get(key, []))
+        refusal = (
+            f"{self.annotations} stops in the middle or is not JSON ({problem}); nothing was read "
+            "from it: make or download the file again"
+        )
+        if place.filesystem.get_file_info(place.path(name)).size > _LENIENT_BYTES:
+            raise ConfigError(refusal) from problem
+        try:
+            content = json.loads(place.read_bytes(name))
+        except ValueError:
+            raise ConfigError(refusal) from problem
+        if not isinstance(content, dict):
+            raise ConfigError(f"{self.annotations} holds no object at its top level")
+        return content
+
+
+def _fill(
+    database: sqlite3.Connection, entries: Callable[[str], Iterable[Any]], where: str
+) -> None:
+    """Read the three lists into a new database; bad entries go to its quarantine table."""
+    database.executescript(_SCHEMA)
+    categories = {
+        entry.get("id"): str(entry.get("name", entry.get("id")))
+        for entry in entries("categories")
+        if isinstance(entry, dict) and isinstance(entry.get("id"), (int, str))
+    }
+    num_images = 0
+    for position, entry in enumerate(entries("images")):
+        num_images += 1
+        _add_image(database, entry, position)
+    if not num_images:
+        raise ConfigError(
+            f"{where} lists no images; --source coco reads COCO instances JSON with the lists "
+            "images, annotations and categories"
+        )
+    for position, entry in enumerate(entries("annotations")):
+        _add_annotation(database, entry, position, categories)
+    database.executescript("create index by_image on annotations (image_id, position);")
 
 
 def _add_image(database: sqlite3.Connection, entry: Any, position: int) -> None:
@@ -200,7 +210,7 @@ def _add_image(database: sqlite3.Connection, entry: Any, position: int) -> None:
     try:
         database.execute("insert into images values (?, ?, ?, ?, ?)", row)
     except sqlite3.IntegrityError:
-        detail = f"images[{position}] has id {entry['id']}, which an earlier entry has; the first is used"
+        detail = f"images[{position}] repeats the id {entry['id']}; the first entry is used"
         _reject(database, str(entry["id"]), None, "duplicate_image_id", detail)
     except (sqlite3.ProgrammingError, sqlite3.InterfaceError, OverflowError):
         detail = f"images[{position}]: height, width or file_name is neither a number nor a string"

@@ -85,7 +85,9 @@ def test_no_call_changes_embeddings_or_codes(small_tokenizer, image, masks):
     small_tokenizer.encode(embeddings, masks)
     small_tokenizer.decode(embeddings, codes)
     assert torch.equal(codes, kept)
-    for now, then in zip((embeddings.image, embeddings.fine, embeddings.middle), before, strict=True):
+    for now, then in zip(
+        (embeddings.image, embeddings.fine, embeddings.middle), before, strict=True
+    ):
         assert torch.equal(now, then)
 
 
@@ -133,7 +135,9 @@ def test_bad_input_is_named(small_tokenizer, image, masks):
 
 
 def test_an_empty_mask_with_a_box_is_encoded(small_tokenizer, image, masks):
-    codes = small_tokenizer.encode(image, np.zeros_like(masks[:1]), boxes=np.float32([[1, 2, 30, 40]]))
+    codes = small_tokenizer.encode(
+        image, np.zeros_like(masks[:1]), boxes=np.float32([[1, 2, 30, 40]])
+    )
     assert codes.shape == (1, 2)
 
 
@@ -174,10 +178,10 @@ def test_pickled_code_is_refused(tmp_path, small_tokenizer):
 
     path = tmp_path / "evil.pth"
     torch.save({"weights": Trap()}, path)
-    with pytest.raises(CheckpointError, match="refused|cannot be read"):
+    with pytest.raises(CheckpointError, match=r"refused|cannot be read"):
         SAMTok.from_pretrained(path, config=small_tokenizer.config)
     path.write_bytes(pickle.dumps(Trap()))
-    with pytest.raises(CheckpointError, match="refused|cannot be read"):
+    with pytest.raises(CheckpointError, match=r"refused|cannot be read"):
         SAMTok.from_pretrained(path, config=small_tokenizer.config)
     assert not (tmp_path / "trapped").exists()
 

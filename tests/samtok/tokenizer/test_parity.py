@@ -5,17 +5,16 @@ logits 5e-3, at most 1 pixel in 5,000 different.
 """
 
 import hashlib
-import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from samtok import masks as mask_codec
 from samtok.tokenizer.checkpoint import published_state_dict
 from samtok.tokenizer.image_transform import resize_image
 from samtok.tokenizer.network import make_mask_prompts, normalize_boxes
-from samtok import masks as mask_codec
 
 EMBED_TOLERANCE = 5e-4
 LOGIT_TOLERANCE = 5e-3
@@ -29,7 +28,7 @@ def parity(request, parity_fixtures):
     cases = parity_fixtures.load_cases(request.param)
     count = int(cases["n_images"])
     embeddings = [tokenizer.embed(cases[f"image_{i}"]) for i in range(count)]
-    yield SimpleNamespace(
+    return SimpleNamespace(
         name=request.param, tokenizer=tokenizer, cases=cases, embeddings=embeddings, count=count
     )
 

@@ -74,7 +74,8 @@ def test_batch_layout():
     assert batch.images.shape == (4, 64, 64, 3)
     assert batch.mask_prompts.shape == (8, 16, 16)
     assert batch.image_index.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
-    assert batch.boxes.min() >= 0 and batch.boxes.max() < 1
+    assert batch.boxes.min() >= 0
+    assert batch.boxes.max() < 1
     assert [t.shape for t in batch.targets] == [(2, 40, 48)] * 4
 
 
@@ -140,7 +141,9 @@ def test_published_recipe_leaves_backbone_and_unused_heads_frozen():
     choose_trainable(network, train_backbone=False)
     trained = {name for name, p in network.named_parameters() if p.requires_grad}
     assert any(name.startswith("sam2.sam_mask_encoder.") for name in trained)
-    assert all(name.startswith(("sam2.sam_mask_encoder.", "sam2.sam_mask_decoder.")) for name in trained)
+    assert all(
+        name.startswith(("sam2.sam_mask_encoder.", "sam2.sam_mask_decoder.")) for name in trained
+    )
     assert not any("iou_prediction_head" in name for name in trained)
 
     config = TokenizerTrainingConfig(num_steps=2, num_points=64)

@@ -1,0 +1,84 @@
+"""What all tests share: one local Ray cluster, a small tokenizer, and the optional real data."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """Folder of real photographs and broken files; skips where it is absent."""
+    folder = Path(os.environ.get("SAMTOK_SHARED_DIR", ROOT / ".." / "shared")) / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no shared data at {folder}; set SAMTOK_SHARED_DIR")
+    return folder.resolve()
+
+
+@pytest.fixture(scope="session")
+def ray_cluster(s3_bucket):
+    """Address of one Ray cluster for the whole session; this process is connected to it.
+
+    It starts after the bucket, so that its workers know the endpoint.
+    """
+    import ray
+
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(p for p in paths if p)  # workers import from here
+    context = ray.init(address="local", num_cpus=4, include_dashboard=False)
+    yield context.address_info["gcs_address"]
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def small_tokenizer_folder(tmp_path_factory):
+    """A tokenizer of random weights that takes milliseconds per image."""
+    from samtok import SAMTok
+    from samtok.tokenizer import TokenizerConfig, TrunkConfig
+
+    config = TokenizerConfig(
+        image_size=64,
+        trunk=TrunkConfig(
+            embed_dim=8, stages=(1, 1, 2, 1), global_att_blocks=(3,), window_spec=(8, 8, 4, 2)
+        ),
+        d_model=32,
+        transformer_mlp_dim=32,
+        transformer_num_heads=2,
+        iou_head_dim=16,
+        num_mask_candidates=1,
+        video_modules=False,
+    )
+    tokenizer = SAMTok.from_config(config, device="cpu")
+    return tokenizer.save_pretrained(tmp_path_factory.mktemp("tokenizer"))
+
+
+@pytest.fixture(scope="session")
+def s3_bucket():
+    """Address of a bucket on an S3 endpoint on this machine; set in the environment of all."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    settings = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    before = {key: os.environ.get(key) for key in settings}
+    os.environ.update(settings)
+    boto3.client("s3").create_bucket(Bucket="samtok")
+    yield "s3://samtok"
+    for key, value in before.items():
+        if value is None:
+            del os.environ[key]
+        else:
+            os.environ[key] = value
+    server.stop()
