@@ -118,3 +118,9 @@ def test_a_setting_out_of_range_is_refused_by_name(field, value):
 def test_an_unknown_split_is_refused():
     with pytest.raises(ConfigError, match="train, val, test"):
         generate_scene(0, split="dev")
+
+
+@pytest.mark.parametrize("name", ["index", "seed"])
+def test_a_negative_index_or_seed_is_refused_by_name(name):
+    with pytest.raises(ConfigError, match=rf"scene {name} is -1; at least 0"):
+        generate_scene(**{"index": 0, name: -1})
