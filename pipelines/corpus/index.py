@@ -25,7 +25,7 @@ Row = TypeVar("Row")
 
 
 def prepare_index(source: Source, output: Place, *, limit: int | None, begun: bool) -> Index:
-    """The corpus's index under `output`: the earlier run's if one has `begun` there, else a new one.
+    """The corpus's index under `output`: that of the run that has `begun` there, else a new one.
 
     Raises:
         ConfigError: the source cannot be listed; the output can be used again once it can.
