@@ -206,12 +206,14 @@ def _build(
 
 
 def _recognise(weights: dict[str, torch.Tensor], where: str) -> TokenizerConfig:
-    """Find the named size whose keys and shapes the weights have."""
+    """Find the named size by the trunk's width, depth and background positions."""
+    trunk = f"{_PUBLISHED}image_encoder.trunk."
+    blocks = {k.removeprefix(f"{trunk}blocks.").split(".")[0] for k in weights if ".blocks." in k}
+    positions = weights.get(f"{trunk}pos_embed", torch.empty(0))
+    found = (*positions.shape[1:], len(blocks))
     for config in PRESETS.values():
-        with torch.device("meta"):
-            expected = published_state_dict(TokenizerNetwork(config))
-        trunk = {k: v.shape for k, v in expected.items() if ".image_encoder." in k}
-        if trunk == {k: v.shape for k, v in weights.items() if ".image_encoder." in k}:
+        shape = config.trunk
+        if found == (shape.embed_dim, *shape.window_pos_embed_bkg_spatial_size, sum(shape.stages)):
             return config
     raise CheckpointError(
         f"{where} has no {CONFIG_FILE} beside it and is none of the sizes {sorted(PRESETS)}; "

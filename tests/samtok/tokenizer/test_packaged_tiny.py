@@ -15,10 +15,10 @@ from samtok.scenes import generate_scene
 
 @pytest.fixture(scope="module")
 def measured():
-    """Overlaps of all masks of 120 test scenes: both words, first word, box; and the codes."""
+    """Overlaps of all masks of 300 test scenes: both words, first word, box; and the codes."""
     tokenizer = SAMTok.from_pretrained("tiny", device="cpu")
     parts = {"both": [], "first": [], "box": [], "codes": []}
-    for index in range(120):
+    for index in range(300):
         scene = generate_scene(index, split="test")
         if not len(scene.masks):
             continue
