@@ -21,8 +21,11 @@ def shared_data():
 
 
 @pytest.fixture(scope="session")
-def ray_cluster():
-    """Address of one Ray cluster for the whole session; this process is connected to it."""
+def ray_cluster(s3_bucket):
+    """Address of one Ray cluster for the whole session; this process is connected to it.
+
+    It starts after the bucket, so that its workers know the endpoint.
+    """
     import ray
 
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
@@ -52,3 +55,30 @@ def small_tokenizer_folder(tmp_path_factory):
     )
     tokenizer = SAMTok.from_config(config, device="cpu")
     return tokenizer.save_pretrained(tmp_path_factory.mktemp("tokenizer"))
+
+
+@pytest.fixture(scope="session")
+def s3_bucket():
+    """Address of a bucket on an S3 endpoint on this machine; set in the environment of all."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    settings = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    before = {key: os.environ.get(key) for key in settings}
+    os.environ.update(settings)
+    boto3.client("s3").create_bucket(Bucket="samtok")
+    yield "s3://samtok"
+    for key, value in before.items():
+        if value is None:
+            del os.environ[key]
+        else:
+            os.environ[key] = value
+    server.stop()

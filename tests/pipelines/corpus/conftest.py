@@ -89,9 +89,7 @@ def scenes():
     """24 scenes, one of them of another size, at least one empty of objects."""
     chosen = [generate_scene(i, split="val") for i in range(23)]
     assert any(len(s.masks) for s in chosen)
-    empty = next(
-        s for i in range(500) if not len((s := generate_scene(i, split="test")).masks)
-    )
+    empty = next(s for i in range(500) if not len((s := generate_scene(i, split="test")).masks))
     return [*chosen, empty]
 
 

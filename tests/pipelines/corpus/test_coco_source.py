@@ -56,7 +56,8 @@ def annotation(mask_id, image_id=1, **changes):
 def test_annotations_are_grouped_whatever_their_order(list_corpus):
     listed = list_corpus(corpus([annotation(30, 3), annotation(10, 1), annotation(31, 3)]))
     assert list(listed.rows) == ["1", "2", "3"]
-    assert listed.index.num_images == 3 and listed.index.num_masks == 3
+    assert listed.index.num_images == 3
+    assert listed.index.num_masks == 3
     assert len(listed.index.shards) == 2
     decoded = listed.source.decode("3", listed.rows["3"])
     assert [(m.mask_id, m.category) for m in decoded.masks] == [("30", "cat"), ("31", "cat")]
@@ -118,8 +119,10 @@ def test_numbers_that_json_does_not_know(list_corpus):
 
 def test_limit_counts_what_it_lists(list_corpus):
     listed = list_corpus(corpus([annotation(1), annotation(2, 3), annotation(3, 99)]), limit=2)
-    assert listed.index.num_images == 2 and listed.index.num_masks == 1
-    assert listed.index.quarantined == {} and listed.quarantined == []
+    assert listed.index.num_images == 2
+    assert listed.index.num_masks == 1
+    assert listed.index.quarantined == {}
+    assert listed.quarantined == []
 
 
 def test_a_rejected_image_gives_a_row_per_mask_or_one(list_corpus):

@@ -2,13 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from pipelines.corpus.commits import Figures, add_figures, reconcile, write_block
 from pipelines.storage import Place
 from samtok.masks import encode_rle
-
-import numpy as np
 
 
 def tokenized(image_id, codes, quarantined=()):
@@ -49,9 +48,7 @@ def output(tmp_path):
 
 def files(output):
     return [
-        file
-        for folder in ("words", "quarantine", "_commits")
-        for file in output.list_files(folder)
+        file for folder in ("words", "quarantine", "_commits") for file in output.list_files(folder)
     ]
 
 
@@ -63,8 +60,10 @@ def test_figures_add_up(output):
     assert total.num_collisions == 2
     assert total.quarantined == {"gone": 1, "mask_empty": 1}
     assert total.num_quarantined_masks == 1
-    assert total.code_histogram[0][1] == 3 and total.code_histogram[1][2] == 2
-    assert total.iou_sum == {"small": 2.0} and total.iou_count == {"small": 4}
+    assert total.code_histogram[0][1] == 3
+    assert total.code_histogram[1][2] == 2
+    assert total.iou_sum == {"small": 2.0}
+    assert total.iou_count == {"small": 4}
     assert add_figures([]) == Figures()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-NUM_IMAGES = 160
+NUM_IMAGES = 80
 
 pytestmark = pytest.mark.ray
 

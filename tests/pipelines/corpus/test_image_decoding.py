@@ -102,7 +102,8 @@ def test_a_bomb_is_refused_before_decoding():
 
 
 @pytest.mark.parametrize(
-    "name", ["../secret.png", "/etc/passwd", "a/../../secret.png", "", "a\\b.png", "a\0b", "\udcff.png"]
+    "name",
+    ["../secret.png", "/etc/passwd", "a/../../secret.png", "", "a\\b.png", "a\0b", "\udcff.png"],
 )
 def test_names_that_lead_out_are_not_opened(tmp_path, name):
     folder = tmp_path / "images"

@@ -2,12 +2,14 @@
 
 import dataclasses
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipelines import columns
 from pipelines.corpus.tokenize import TokenizeConfig, run_tokenization
+from pipelines.storage import Place
 from samtok import SAMTok
 from samtok.errors import CheckpointError, ConfigError
 from samtok.masks import decode_rle
@@ -44,9 +46,9 @@ def finished(config_for, tmp_path_factory):
     return config, run_tokenization(config)
 
 
-def test_every_mask_comes_out_once(finished, read_output, scenes, num_masks, tmp_path):
+def test_every_mask_comes_out_once(finished, read_output, scenes, num_masks):
     config, summary = finished
-    output = read_output(type(tmp_path)(config.output))
+    output = read_output(Path(config.output))
     assert len(output.words()) == num_masks == summary.num_masks_listed
     assert summary.is_accounted
     assert summary.figures.num_images == len(scenes)
@@ -54,10 +56,10 @@ def test_every_mask_comes_out_once(finished, read_output, scenes, num_masks, tmp
     assert output.reasons() == {}
 
 
-def test_rows_say_what_the_library_says(finished, read_output, scenes, coco, tmp_path):
+def test_rows_say_what_the_library_says(finished, read_output, scenes):
     """Codes, words, boxes, areas, IoU and collisions recomputed without the pipeline."""
     config, _ = finished
-    rows = read_output(type(tmp_path)(config.output)).rows("words")
+    rows = read_output(Path(config.output)).rows("words")
     tokenizer = SAMTok.from_pretrained(config.tokenizer, device="cpu")
     for number, scene in enumerate(scenes, start=1):
         own = [row for row in rows if row["image_id"] == str(number)]
@@ -83,15 +85,16 @@ def test_rows_say_what_the_library_says(finished, read_output, scenes, coco, tmp
             assert row["collides"] == (twins > 1)
 
 
-def test_manifest_and_picture(finished, read_output, tmp_path):
+def test_manifest_and_picture(finished, read_output):
     config, summary = finished
-    manifest = read_output(type(tmp_path)(config.output)).manifest()
+    manifest = read_output(Path(config.output)).manifest()
     tokenizer = SAMTok.from_pretrained(config.tokenizer, device="cpu")
     assert manifest["tokenizer_fingerprint"] == tokenizer.fingerprint
     assert manifest["counts"]["figures"]["num_masks"] == summary.figures.num_masks
     assert manifest["config"]["reconstruct"] is True
     assert {"torch", "ray", "sam2"} <= set(manifest["versions"])
-    assert summary.preview is not None and os.path.getsize(summary.preview) > 1000
+    assert summary.preview is not None
+    assert os.path.getsize(summary.preview) > 1000
 
 
 @pytest.mark.parametrize(
@@ -103,7 +106,7 @@ def test_codes_do_not_depend_on_actors_blocks_or_batches(
 ):
     config, _ = finished
     run_tokenization(config_for(tmp_path / "other", **changes))
-    expected = read_output(type(tmp_path)(config.output)).codes()
+    expected = read_output(Path(config.output)).codes()
     assert read_output(tmp_path / "other").codes() == expected
 
 
@@ -138,8 +141,37 @@ def test_scenes_need_no_files(config_for, read_output, tmp_path):
         tmp_path, source="scenes", annotations=None, images=None, num_images=10, split="val"
     )
     summary = run_tokenization(config)
-    assert summary.is_accounted and summary.figures.num_images == 10
+    assert summary.is_accounted
+    assert summary.figures.num_images == 10
     assert all(image_id.startswith("val-0-") for image_id, _ in read_output(tmp_path).words())
+
+
+def test_everything_in_a_bucket(finished, config_for, read_output, coco, s3_bucket, tmp_path):
+    """Annotations, images, tokenizer and output behind s3:// give the same codes."""
+    config, _ = finished
+    bucket = Place.at(f"{s3_bucket}/{tmp_path.name}")
+    annotations, images = coco
+    bucket.write_bytes("instances.json", annotations.read_bytes())
+    for image in images.iterdir():
+        bucket.write_bytes(f"images/{image.name}", image.read_bytes())
+    for file in ("config.json", "model.safetensors"):
+        bucket.write_bytes(f"tokenizer/{file}", (Path(config.tokenizer) / file).read_bytes())
+    places = {
+        "annotations": bucket.uri("instances.json"),
+        "images": bucket.uri("images"),
+        "tokenizer": bucket.uri("tokenizer"),
+    }
+    summary = run_tokenization(config_for(bucket.uri("out"), preview_images=1, **places))
+    assert summary.is_accounted
+    assert summary.preview == bucket.uri("out/preview.png")
+    rows = [
+        row
+        for file in bucket.list_files("out/words")
+        for row in bucket.read_parquet(file).to_pylist()
+    ]
+    codes = {(row["image_id"], row["mask_id"]): tuple(row["codes"]) for row in rows}
+    assert codes == read_output(Path(config.output)).codes()
+    assert run_tokenization(config_for(bucket.uri("out"), **places)).images_embedded_now == 0
 
 
 def test_missing_inputs_stop_before_the_cluster(config_for, tmp_path):
