@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from samtok.errors import SamtokError
+from samtok.errors import ConfigError, SamtokError
 from samtok.scenes import SceneConfig, Split, generate_scene
 from samtok.scenes.contact_sheet import build_contact_sheet
 from samtok.scenes.files import SceneFilesSummary, write_scene_files
@@ -34,7 +34,7 @@ class MakeScenesConfig:
     """Settings of the job."""
 
     output: Path
-    """Folder to write to; made if absent, files of the same names are replaced."""
+    """Folder to write to; made if absent, refused if anything is in it."""
     num_images: int = 200
     """Scenes to make; at least 1."""
     seed: int = 0
@@ -52,6 +52,7 @@ def main() -> int:
     console = Console()
     try:
         config = tyro.cli(MakeScenesConfig, description=__doc__)
+        check_output(config.output)
         summary = write_with_progress(config)
     except SamtokError as error:
         console.print(f"[red]error:[/red] {error}", highlight=False)
@@ -66,6 +67,12 @@ def main() -> int:
     console.print(summary_table(summary))
     console.print(f"picture: {preview}", soft_wrap=True, highlight=False)
     return 0
+
+
+def check_output(output: Path) -> None:
+    """Refuse a folder with something in it: images of two sets would mix there."""
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise ConfigError(f"output {output} is not an empty folder; empty it or name another")
 
 
 def write_with_progress(config: MakeScenesConfig) -> SceneFilesSummary:

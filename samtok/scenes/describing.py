@@ -123,7 +123,7 @@ def invent_absent(telling: Telling) -> Query | None:
     for position in telling.shuffle(range(telling.facts.num_objects))[:6]:
         for query in telling.shuffle(_list_wrong(telling, position)):
             if select(telling.facts, query) == ():
-                return query  # type: ignore[no-any-return]
+                return query
     query = Query(category=telling.shuffle(list_categories())[0], color=telling.shuffle(COLORS)[0])
     return query if select(telling.facts, query) == () else None
 

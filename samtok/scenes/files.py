@@ -33,7 +33,7 @@ from samtok.scenes.generator import generate_scene
 from samtok.scenes.grounded_text import Kind, SceneText
 from samtok.scenes.language import describe_scene
 from samtok.scenes.plan import list_categories
-from samtok.scenes.scene import Scene, SceneConfig, SceneObject, make_scene_id
+from samtok.scenes.scene import Scene, SceneConfig, SceneObject, check_world, make_scene_id
 
 _IDS_PER_IMAGE: Final = 1000
 """Ids of annotations, refs and sentences of image i start at i times this."""
@@ -81,11 +81,13 @@ def write_scene_files(
         Counts of what was written.
 
     Raises:
-        ConfigError: num_images or num_workers is less than 1, or the split is unknown.
+        ConfigError: num_images or num_workers is less than 1, the seed is negative, or the split is
+            unknown; nothing is written then.
     """
     for name, value in (("num_images", num_images), ("num_workers", num_workers)):
         if value < 1:
             raise ConfigError(f"{name} is {value}; at least 1 is needed")
+    check_world(split, seed)
     config = config or SceneConfig()
     (output / "images").mkdir(parents=True, exist_ok=True)
     write_one = partial(_write_scene, output=output, seed=seed, split=split, config=config)

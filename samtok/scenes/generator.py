@@ -13,7 +13,7 @@ import numpy as np
 from samtok.errors import ConfigError
 from samtok.scenes.canvas import Canvas, draw_all
 from samtok.scenes.plan import plan_objects
-from samtok.scenes.scene import SPLITS, Scene, SceneConfig, make_scene_id
+from samtok.scenes.scene import SPLITS, Scene, SceneConfig, check_world, make_scene_id
 from samtok.scenes.visible import collect_visible
 
 
@@ -27,17 +27,18 @@ def generate_scene(
     Args:
         index: which scene; at least 0.
         split: train, val or test.
-        seed: which world of scenes.
+        seed: which world of scenes; at least 0.
         config: what scenes look like.
 
     Returns:
         The scene; the same arguments give the same one.
 
     Raises:
-        ConfigError: the split is unknown.
+        ConfigError: the split is unknown, or the index or the seed is negative.
     """
-    if split not in SPLITS:
-        raise ConfigError(f"split is {split!r}; allowed are {', '.join(SPLITS)}")
+    check_world(split, seed)
+    if index < 0:
+        raise ConfigError(f"scene index is {index}; at least 0 is needed")
     config = config or SceneConfig()
     rng = np.random.default_rng(np.random.SeedSequence([seed, SPLITS.index(split), index]))
     canvas = Canvas.with_background(config.height, config.width, rng)

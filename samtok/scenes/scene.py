@@ -98,3 +98,15 @@ class Scene:
 def make_scene_id(split: str, seed: int, index: int) -> str:
     """The name of a scene before it is drawn; also its file's name, without ending."""
     return f"{split}-{seed}-{index:08d}"
+
+
+def check_world(split: str, seed: int) -> None:
+    """Refuse what no scene can be drawn from, before anything is drawn or written.
+
+    Raises:
+        ConfigError: the split is unknown, or the seed is negative.
+    """
+    if split not in SPLITS:
+        raise ConfigError(f"split is {split!r}; allowed are {', '.join(SPLITS)}")
+    if seed < 0:
+        raise ConfigError(f"scene seed is {seed}; at least 0 is needed")

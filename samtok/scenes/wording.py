@@ -156,7 +156,7 @@ def name_query(
     if query.places:
         after.append(choose(PLACE_WORDS[query.places], rng))
     if query.relation is not None:
-        after.append(_say_relation(query.relation, rng, pronoun))
+        after.append(_say_relation(query.relation, rng, pronoun, follows=bool(after)))
     noun = name_category(query.category, rng, plural=plural)
     return " ".join([*before, noun, *after])
 
@@ -187,8 +187,14 @@ def _say_color(
         before.append(word)
 
 
-def _say_relation(relation: Relation, rng: np.random.Generator, pronoun: str) -> str:
-    words = choose(RELATION_WORDS[relation.name], rng)
+def _say_relation(
+    relation: Relation, rng: np.random.Generator, pronoun: str, *, follows: bool
+) -> str:
+    options = RELATION_WORDS[relation.name]
+    if follows and relation.name == "part":
+        # "the door on the left of the house" would say where, not whose.
+        options = tuple(words for words in options if words != "of")
+    words = choose(options, rng)
     if isinstance(relation.anchor, int):
         return f"{words} {pronoun}"
     return f"{words} the {name_query(relation.anchor, rng)}"
