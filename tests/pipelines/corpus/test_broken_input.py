@@ -218,7 +218,7 @@ def test_other_formats_are_refused_or_quarantined(
         tokenizer=str(small_tokenizer_folder),
         num_actors=1,
     )
-    if case == "sa1b_bad":
+    if case != "panoptic_inconsistent":
         with pytest.raises(ConfigError, match=re.escape(file)):
             run_tokenization(config)
     else:
