@@ -47,8 +47,8 @@ def write_json(place: Place, name: str, content: dict[str, Any]) -> None:
     place.write_bytes(name, (json.dumps(content, indent=2, sort_keys=False) + "\n").encode())
 
 
-def check_same_run(place: Place, identity: dict[str, Any]) -> None:
-    """Remember what an output is made of; refuse to mix it with anything else.
+def is_begun(place: Place, identity: dict[str, Any]) -> bool:
+    """Whether an output was begun by a run of the same identity (kept in RUN_FILE).
 
     Args:
         place: the output.
@@ -59,8 +59,7 @@ def check_same_run(place: Place, identity: dict[str, Any]) -> None:
     """
     earlier = read_json(place, RUN_FILE)
     if earlier is None:
-        write_json(place, RUN_FILE, identity)
-        return
+        return False
     differing = [key for key in identity if earlier.get(key) != identity[key]]
     if differing:
         changes = "; ".join(f"{k}: {earlier.get(k)!r} then, {identity[k]!r} now" for k in differing)
@@ -68,6 +67,7 @@ def check_same_run(place: Place, identity: dict[str, Any]) -> None:
             f"{place.uri()} was begun with other settings ({changes}); choose another --output, or "
             "delete that folder to start anew"
         )
+    return True
 
 
 def _version_of(name: str) -> str:

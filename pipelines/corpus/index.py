@@ -24,12 +24,16 @@ _ROWS_PER_QUARANTINE_FILE = 50_000
 Row = TypeVar("Row")
 
 
-def prepare_index(source: Source, output: Place, *, limit: int | None) -> Index:
-    """The corpus's index under `output`: an earlier run's where there is one, else a new one."""
-    known = read_json(output, _INDEX_FILE)
+def prepare_index(source: Source, output: Place, *, limit: int | None, begun: bool) -> Index:
+    """The corpus's index under `output`: that of the run that has `begun` there, else a new one.
+
+    Raises:
+        ConfigError: the source cannot be listed; the output can be used again once it can.
+    """
+    known = read_json(output, _INDEX_FILE) if begun else None
     if known is not None:
         return Index(**known)
-    output.delete(INDEX_FOLDER)  # shards of a listing that was cut short
+    output.delete(INDEX_FOLDER)  # of a listing that was cut short
     index = source.write_index(output, limit=limit)
     write_json(output, _INDEX_FILE, asdict(index))
     return index

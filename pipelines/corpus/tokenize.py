@@ -161,8 +161,9 @@ def run_tokenization(config: TokenizeConfig) -> TokenizationSummary:
         "tokenizer_fingerprint": tokenizer.fingerprint,
         "reconstruct": config.reconstruct,
     }
-    manifest.check_same_run(output, identity)
-    index = prepare_index(source, output, limit=config.limit)
+    begun = manifest.is_begun(output, identity)
+    index = prepare_index(source, output, limit=config.limit, begun=begun)
+    manifest.write_json(output, manifest.RUN_FILE, identity)
     commits = reconcile(output)
     embedded_before = add_figures(commits).num_embedded
     progress = Progress(index.num_images, done=sum(len(c.image_ids) for c in commits))

@@ -135,6 +135,25 @@ def test_cut_annotation_file_is_refused(small_tokenizer_folder, tmp_path):
         run_tokenization(config)
 
 
+def test_an_output_can_be_used_once_the_annotation_file_is_mended(
+    ray_cluster, small_tokenizer_folder, tmp_path
+):
+    annotations, images = broken.build_case("json_truncated", tmp_path / "case")
+    config = TokenizeConfig(
+        source="coco",
+        annotations=str(annotations),
+        images=str(images),
+        output=str(tmp_path / "out"),
+        tokenizer=str(small_tokenizer_folder),
+        num_actors=1,
+        preview_images=0,
+    )
+    with pytest.raises(ConfigError):
+        run_tokenization(config)
+    broken.BUILDERS["multi_part_polygon"](tmp_path / "case")
+    assert run_tokenization(config).figures.num_masks == 1
+
+
 @pytest.fixture(scope="module")
 def shared_cases(shared_data, tmp_path_factory):
     """The COCO cases of the shared collection: expectation, annotation file, image folder."""
