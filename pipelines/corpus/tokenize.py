@@ -25,7 +25,8 @@ from pipelines.corpus.progress import Progress
 from pipelines.corpus.records import Index, Source
 from pipelines.corpus.sources.coco import CocoSource
 from pipelines.corpus.sources.scenes import ScenesSource
-from pipelines.corpus.stages import SHARDS, DecodeStage, TokenizeStage, WriteStage
+from pipelines.corpus.stages import SHARDS, DecodeStage, WriteStage
+from pipelines.corpus.tokenize_stage import TokenizeStage
 from pipelines.storage import Place
 from samtok.errors import CheckpointError, ConfigError
 from samtok.tokenizer import SAMTok
