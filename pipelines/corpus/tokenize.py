@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import ray
-from ray.data import ActorPoolStrategy, Dataset
+from ray.data import ActorPoolStrategy, Dataset, TaskPoolStrategy
 
 from pipelines import manifest
 from pipelines.cluster import cluster_cpus, cluster_gpus, connect, is_joined_cluster
@@ -34,6 +34,7 @@ from samtok.tokenizer import SAMTok
 _MAX_PASSES = 3
 _ACTOR_CPU_SHARE = 0.75
 _DECODE_CPUS = 0.25
+_WRITE_CPUS = 0  # never waits for decoding to end: a block counts as done once it is written
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -254,7 +255,11 @@ def build_dataset(
             num_gpus=config.gpus_per_actor,
         )
         .map_batches(
-            WriteStage(output), batch_size=None, batch_format="pyarrow", num_cpus=_DECODE_CPUS
+            WriteStage(output),
+            batch_size=None,
+            batch_format="pyarrow",
+            compute=TaskPoolStrategy(size=max(1, num_actors // 2)),
+            num_cpus=_WRITE_CPUS,
         )
     )
 
