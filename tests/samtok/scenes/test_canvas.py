@@ -53,6 +53,14 @@ def test_turning_a_rectangle_by_a_quarter_swaps_its_sides():
     assert not np.array_equal(turned[0], masks[0])
 
 
+@pytest.mark.parametrize("figure", SHAPES)
+def test_no_corner_is_cut_off_however_a_figure_is_turned(figure):
+    pixels = draw(plan(figure, 31.5, 31.5, 20, angle=0.8))[0][0]
+    right, down = np.meshgrid(np.arange(SIDE) - 31.5, np.arange(SIDE) - 31.5)
+    turned = (right + 1j * down) * np.exp(-0.8j) / 20
+    assert pixels == pytest.approx(SHAPES[figure](turned.real, turned.imag).sum(), abs=2)
+
+
 def test_the_later_object_takes_the_pixels_and_the_earlier_keeps_the_rest():
     lower, upper = count_disc(24, 30, 12), count_disc(38, 30, 12)
     _, canvas, masks, objects, _ = draw(

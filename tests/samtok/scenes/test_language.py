@@ -42,7 +42,7 @@ def test_the_same_scene_and_seed_say_the_same_another_seed_something_else():
     assert describe_scene(scene) != describe_scene(scene, seed=1)
 
 
-def test_every_kind_is_there_and_no_two_wordings_are_alike(told):
+def test_every_kind_is_there_and_few_wordings_are_repeated(told):
     for kind in ("referring", "caption", "relation", "region", "rounds", "question"):
         texts = [text.text for _, text in texts_of(told, kind)]
         assert len(texts) >= 0.8 * NUM_SCENES, kind
@@ -137,7 +137,7 @@ def test_regions_are_true_of_their_mask(told, reader):
 
 
 def test_later_rounds_mean_what_they_say_of_earlier_answers(told, reader):
-    seen_back = 0
+    pointers = []
     for scene, text in texts_of(told, "rounds"):
         read = reader(scene)
         rounds = [span for span in text.spans if span.role == "instruction"]
@@ -153,7 +153,7 @@ def test_later_rounds_mean_what_they_say_of_earlier_answers(told, reader):
             answered = {"it": number - 1, "the first one": 0}.get(pointer)
             if answered is None:
                 answered = NUMBERS[pointer.split()[1]] - 1
-            seen_back += answered < number - 1
+            pointers.append(pointer if answered < number - 1 else "last")
             assert mention.mask_ids == rounds[answered].mask_ids
             anchor = int(mention.mask_ids[0])
             words = re.sub(
@@ -166,7 +166,8 @@ def test_later_rounds_mean_what_they_say_of_earlier_answers(told, reader):
             else:
                 found = read.find(words, it=anchor)
             assert ids(found) == set(line.mask_ids), text.text
-    assert seen_back >= 5
+    assert pointers.count("last") >= 20
+    assert pointers.count("the first one") >= 10
 
 
 def test_answers_are_right(told, reader):

@@ -51,6 +51,17 @@ def test_every_wording_says_every_condition():
             assert sum(text.count(word) for word in words) == 1, (text, words)
 
 
+def test_whose_part_it_is_cannot_be_read_as_where_it_is():
+    query = Query(
+        category="door",
+        places=("left",),
+        relation=Relation(name="part", anchor=Query(category="house")),
+    )
+    texts = {name_query(query, np.random.default_rng(seed)) for seed in range(60)}
+    assert len(texts) >= 4
+    assert not any("left of the house" in text or "side of the house" in text for text in texts)
+
+
 def test_a_pronoun_stands_for_a_known_anchor():
     query = Query(category="star", relation=Relation(name="inside", anchor=3))
     texts = {name_query(query, np.random.default_rng(s), pronoun="the first one") for s in range(9)}
