@@ -2,15 +2,16 @@ r"""Turn every mask of a corpus into two words, on a Ray cluster.
 
 Examples:
     python jobs/tokenize_corpus.py --source scenes --num-images 200 --output out/words --reconstruct
-    python jobs/tokenize_corpus.py --source coco --annotations instances.json --images images \\
+    python jobs/tokenize_corpus.py --source coco --annotations instances.json --images images \
         --output out/words --reconstruct
-    ray job submit --working-dir . -- python jobs/tokenize_corpus.py --source coco \\
-        --annotations s3://bucket/instances.json --images s3://bucket/images \\
+    ray job submit --working-dir . -- python jobs/tokenize_corpus.py --source coco \
+        --annotations s3://bucket/instances.json --images s3://bucket/images \
         --output s3://bucket/words --tokenizer s3://bucket/tokenizer --gpus-per-actor 1
 
 Writes OUTPUT/words/*.parquet (one row per mask), OUTPUT/quarantine/*.parquet (what was left out and
 why), OUTPUT/preview.png and, last, OUTPUT/_manifest.json. Killed and run again with the same
-command, it does only what is left. Exit status: 0 every row is accounted for, 2 the settings or the
+command, it does only what is left. --config OUTPUT/_manifest.json takes the settings of an earlier
+run; flags beside it win. Exit status: 0 every row is accounted for, 2 the settings or the
 annotation file cannot be used, 1 anything else.
 """
 
@@ -23,6 +24,7 @@ import sys
 import tyro
 from rich.console import Console
 
+from pipelines.config_file import expand_config_file
 from pipelines.corpus.report import summary_table
 from pipelines.corpus.tokenize import TokenizeConfig, plan_tokenization, run_tokenization
 from samtok.errors import SamtokError
@@ -32,7 +34,8 @@ def main() -> int:
     """Parse, run, print the table; returns the exit status."""
     console = Console()
     try:
-        config = tyro.cli(TokenizeConfig, description=__doc__)
+        arguments = expand_config_file(sys.argv[1:])
+        config = tyro.cli(TokenizeConfig, description=__doc__, args=arguments)
         console.print_json(json.dumps(dataclasses.asdict(config)))
         if config.dry_run:
             for name, value in plan_tokenization(config).items():

@@ -30,6 +30,11 @@ def connect() -> None:
     ray.data.DataContext.get_current().enable_progress_bars = False  # jobs show their own
 
 
+def is_joined_cluster() -> bool:
+    """Whether the cluster was there before this process, and may grow; not one on this machine."""
+    return bool(os.environ.get("RAY_ADDRESS"))
+
+
 def cluster_cpus() -> float:
     """Logical CPUs of the whole cluster."""
     return float(ray.cluster_resources().get("CPU", 1.0))

@@ -1,9 +1,9 @@
 """Exactly-once output: data files first, then a commit record that names them.
 
-A file that no commit names does not count and is deleted by the next run. File names are a hash of
-the block's image ids, so a block that Ray runs twice overwrites itself. Should two commits ever
-share an image (a retried block cut differently), all but one of them are dropped and the images
-left uncovered are done again.
+A file that no commit names does not count and is deleted by the next run; nor does a commit count
+whose files are gone. File names are a hash of the block's image ids, so a block that Ray runs twice
+overwrites itself. Should two commits ever share an image (a retried block cut differently), all but
+one of them are dropped and the images left uncovered are done again.
 
 Ray Data's own checkpointing is not used: it follows one file sink of rows with unique ids, and for
 any other sink records a block only after it was written, so that a kill between the two repeats
@@ -84,6 +84,12 @@ class Commit:
         """The record itself."""
         return f"{COMMITS_FOLDER}/{self.name}.json"
 
+    @property
+    def data_files(self) -> list[str]:
+        """What it vouches for; a table without rows is not written."""
+        has_rows = {WORDS_FOLDER: self.num_masks, QUARANTINE_FOLDER: self.figures.quarantined}
+        return [f"{folder}/{self.name}.parquet" for folder, rows in has_rows.items() if rows]
+
 
 def write_block(output: Place, images: list[dict[str, Any]]) -> Commit:
     """Write a block of images (rows of `columns.TOKENIZED`); returns its commit record.
@@ -149,12 +155,20 @@ def reconcile(output: Place) -> list[Commit]:
 
 
 def read_commits(output: Place) -> list[Commit]:
-    """Commits that share no image, in the order of their names; changes nothing."""
+    """Commits whose files are there and that share no image, by name; changes nothing.
+
+    Files can be gone: a writer that outlives its killed driver may commit just after the next run
+    removed what nobody had committed.
+    """
     kept: list[Commit] = []
     covered: set[str] = set()
-    for file in output.list_files(COMMITS_FOLDER):
+    commit_files = output.list_files(COMMITS_FOLDER)
+    data = {f for folder in (WORDS_FOLDER, QUARANTINE_FOLDER) for f in output.list_files(folder)}
+    for file in commit_files:
         commit = _read_commit(output, file)
-        if commit is not None and not covered & set(commit.image_ids):
+        if commit is None or not data.issuperset(commit.data_files):
+            continue
+        if not covered & set(commit.image_ids):
             covered |= set(commit.image_ids)
             kept.append(commit)
     return kept

@@ -54,7 +54,7 @@ def read_image_file(folder: Place, file_name: str) -> bytes:
                 f"{file_name} has {info.size} bytes; at most {MAX_FILE_BYTES} are read",
             )
         return folder.read_bytes(file_name)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a path that the file system cannot mean
         raise InputError("image_unreadable", f"{file_name}: {error}") from error
 
 
@@ -85,7 +85,9 @@ def decode_image(content: bytes, name: str, declared: tuple[int, int] | None) ->
                 return _to_rgb(image)
     except InputError:
         raise
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        raise InputError("image_too_large", f"{name}: {error}") from error
+    except Exception as error:  # PIL's readers let whatever a broken file causes escape
         raise InputError("image_unreadable", f"{name}: {error}") from error
 
 
@@ -115,7 +117,12 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
 
 
 def _check_inside(folder: Path, file_name: str) -> None:
-    resolved = (folder / file_name).resolve()
+    try:
+        resolved = (folder / file_name).resolve()
+    except (OSError, RuntimeError) as error:
+        raise InputError(
+            "image_path_unsafe", f"{file_name!r} cannot be followed: {error}"
+        ) from error
     if not resolved.is_relative_to(folder.resolve()):
         raise InputError(
             "image_path_unsafe", f"{file_name!r} leads out of the image folder through a link"

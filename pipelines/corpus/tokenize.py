@@ -14,10 +14,10 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import ray
-from ray.data import ActorPoolStrategy, Dataset
+from ray.data import ActorPoolStrategy, Dataset, TaskPoolStrategy
 
 from pipelines import manifest
-from pipelines.cluster import cluster_cpus, cluster_gpus, connect
+from pipelines.cluster import cluster_cpus, cluster_gpus, connect, is_joined_cluster
 from pipelines.corpus.commits import Figures, add_figures, read_commits, reconcile
 from pipelines.corpus.index import prepare_index
 from pipelines.corpus.preview import write_preview
@@ -25,7 +25,8 @@ from pipelines.corpus.progress import Progress
 from pipelines.corpus.records import Index, Source
 from pipelines.corpus.sources.coco import CocoSource
 from pipelines.corpus.sources.scenes import ScenesSource
-from pipelines.corpus.stages import SHARDS, DecodeStage, TokenizeStage, WriteStage
+from pipelines.corpus.stages import SHARDS, DecodeStage, WriteStage
+from pipelines.corpus.tokenize_stage import TokenizeStage
 from pipelines.storage import Place
 from samtok.errors import CheckpointError, ConfigError
 from samtok.tokenizer import SAMTok
@@ -33,6 +34,7 @@ from samtok.tokenizer import SAMTok
 _MAX_PASSES = 3
 _ACTOR_CPU_SHARE = 0.75
 _DECODE_CPUS = 0.25
+_WRITE_CPUS = 0  # never waits for decoding to end: a block counts as done once it is written
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -196,7 +198,8 @@ def run_tokenization(config: TokenizeConfig) -> TokenizationSummary:
         masks_streamed=progress.masks_streamed,
         preview=write_preview(source, output, index, tokenizer, config.preview_images),
     )
-    _write_manifest(output, config, identity, summary)
+    if summary.images_embedded_now or not output.exists(manifest.MANIFEST_FILE):
+        _write_manifest(output, config, identity, summary)
     return summary
 
 
@@ -226,7 +229,7 @@ def build_dataset(
     image_size: int,
 ) -> Dataset:
     """The lazy dataset: decode, tokenize, write; gives one small summary row per block."""
-    num_actors = config.num_actors or _count_actors(config)
+    num_actors = _count_actors(config)
     on_gpu = config.gpus_per_actor > 0
     shards = [pa.Table.from_pylist([row], schema=SHARDS) for row in todo]
     return (
@@ -252,23 +255,28 @@ def build_dataset(
             num_gpus=config.gpus_per_actor,
         )
         .map_batches(
-            WriteStage(output), batch_size=None, batch_format="pyarrow", num_cpus=_DECODE_CPUS
+            WriteStage(output),
+            batch_size=None,
+            batch_format="pyarrow",
+            compute=TaskPoolStrategy(size=max(1, num_actors // 2)),
+            num_cpus=_WRITE_CPUS,
         )
     )
 
 
 def _count_actors(config: TokenizeConfig) -> int:
+    """Actors asked for, or as many as fit; a cluster that may grow is taken at its word."""
     if config.gpus_per_actor > 0:
         fitting = cluster_gpus() / config.gpus_per_actor
     else:
         fitting = cluster_cpus() / config.cpus_per_actor
-    if fitting < 1:
+    if fitting < 1 and not (config.num_actors and is_joined_cluster()):
         raise ConfigError(
             f"the cluster has {cluster_cpus():g} CPUs and {cluster_gpus():g} GPUs, too few for one "
             f"actor of {config.cpus_per_actor:g} CPUs and {config.gpus_per_actor:g} GPUs; lower "
             "--cpus-per-actor or --gpus-per-actor, or set --num-actors on a cluster that grows"
         )
-    return int(fitting)
+    return config.num_actors or int(fitting)
 
 
 def _list_remaining(output: Place, index: Index, done: set[str]) -> list[dict[str, Any]]:

@@ -8,13 +8,15 @@ ahead of the actors that hold the network.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
-import torch
 from PIL import Image
 
 from samtok.errors import InputError
+
+if TYPE_CHECKING:  # kept out of CPU workers: torch takes 350 MB in each
+    import torch
 
 ImageInput: TypeAlias = Image.Image | np.ndarray | str | Path
 """A PIL image, a uint8 RGB array (H, W, 3) in 0..255, or a path to an image file."""

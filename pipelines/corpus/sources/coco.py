@@ -31,9 +31,12 @@ drop table if exists images;
 drop table if exists annotations;
 drop table if exists quarantine;
 create table images (id text primary key, height, width, file_name, position integer);
-create table annotations (id text primary key, image_id text, content text, position integer);
+create table annotations (
+    id text primary key, image_id text, category text, segmentation text, position integer
+);
 create table quarantine (image_id text, mask_id text, reason text, detail text);
 """
+_LISTED = "select id from images order by position limit ?"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,13 +88,13 @@ class CocoSource:
                 database.executescript("pragma journal_mode=off; pragma synchronous=off;")
                 try:
                     _fill(database, self._stream, self.annotations)
-                except ijson.JSONError as error:
+                except (ijson.JSONError, UnicodeDecodeError) as error:
                     content = self._read_leniently(error)
-                    _fill(database, lambda key: content.get(key) or [], self.annotations)
+                    _fill(database, lambda key: content[key], self.annotations)
                 shards = write_shards(
                     output, _image_rows(database, limit), images_per_shard=self.images_per_shard
                 )
-                quarantined = _quarantined(database, whole=limit is None)
+                quarantined = _quarantined(database, limit)
                 by_reason, num_quarantined_masks = write_index_quarantine(output, quarantined)
                 num_images, num_masks = _count(database, limit)
             finally:
@@ -107,16 +110,16 @@ class CocoSource:
     def decode(self, image_id: str, payload: str) -> DecodedImage:
         """Open the image and check each annotation against it."""
         row = json.loads(payload)
-        folder, file_name = Place.at(self.images), row["file_name"]
-        annotations = [json.loads(content) for content in row["annotations"]]
-        uri = folder.uri(file_name) if isinstance(file_name, str) else ""
+        annotations, folder = row["annotations"], Place.at(self.images)
+        file_name = json.loads(row["file_name"])
+        uri = folder.uri(_clean(file_name)) if file_name is not None else ""
         try:
-            if not isinstance(file_name, str):
-                raise InputError("image_path_unsafe", f"file_name is {file_name!r}, not a string")
+            if file_name is None:
+                raise InputError("image_path_unsafe", "the image has no file_name")
             declared = _declared_size(row)
             pixels = decode_image(read_image_file(folder, file_name), file_name, declared)
         except InputError as error:
-            mask_ids: list[str | None] = [str(a.get("id")) for a in annotations]
+            mask_ids: list[str | None] = [mask_id for mask_id, _, _ in annotations]
             return DecodedImage(
                 image_id=image_id,
                 image_uri=uri,
@@ -129,11 +132,10 @@ class CocoSource:
                 ],
             )
         masks, quarantined = [], []
-        for annotation in annotations:
-            mask_id = str(annotation["id"])
+        for mask_id, category, segmentation in annotations:
             try:
-                rle = segmentation_to_rle(annotation.get("segmentation"), *pixels.shape[:2])
-                masks.append(DecodedMask(mask_id=mask_id, category=annotation["category"], rle=rle))
+                rle = segmentation_to_rle(_read_segmentation(segmentation), *pixels.shape[:2])
+                masks.append(DecodedMask(mask_id=mask_id, category=category, rle=rle))
             except InputError as error:
                 quarantined.append(
                     QuarantinedRow.of(
@@ -154,8 +156,8 @@ class CocoSource:
         with place.filesystem.open_input_file(place.path(name)) as stream:
             yield from ijson.items(stream, f"{key}.item", use_float=True)
 
-    def _read_leniently(self, problem: ijson.JSONError) -> dict[str, Any]:
-        """The whole file, for what strict parsers stop at: Python writes NaN and Infinity."""
+    def _read_leniently(self, problem: Exception) -> dict[str, list[Any]]:
+        """The whole file, for what strict parsers stop at: NaN, Infinity, torn surrogates."""
         place, name = self._annotation_file()
         refusal = (
             f"{self.annotations} stops in the middle or is not JSON ({problem}); nothing was read "
@@ -165,11 +167,12 @@ class CocoSource:
             raise ConfigError(refusal) from problem
         try:
             content = json.loads(place.read_bytes(name))
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ConfigError(refusal) from problem
         if not isinstance(content, dict):
             raise ConfigError(f"{self.annotations} holds no object at its top level")
-        return content
+        lists = {key: content.get(key) for key in ("categories", "images", "annotations")}
+        return {key: value if isinstance(value, list) else [] for key, value in lists.items()}
 
 
 def _fill(
@@ -178,9 +181,9 @@ def _fill(
     """Read the three lists into a new database; bad entries go to its quarantine table."""
     database.executescript(_SCHEMA)
     categories = {
-        entry.get("id"): str(entry.get("name", entry.get("id")))
+        category_id: _read_id(entry.get("name")) or category_id
         for entry in entries("categories")
-        if isinstance(entry, dict) and isinstance(entry.get("id"), (int, str))
+        if isinstance(entry, dict) and (category_id := _read_id(entry.get("id"))) is not None
     }
     num_images = 0
     for position, entry in enumerate(entries("images")):
@@ -197,57 +200,80 @@ def _fill(
 
 
 def _add_image(database: sqlite3.Connection, entry: Any, position: int) -> None:
-    if not isinstance(entry, dict) or entry.get("id") is None:
+    image_id = _read_id(entry.get("id")) if isinstance(entry, dict) else None
+    if image_id is None:
         _reject(database, None, None, "image_entry_malformed", f"images[{position}] has no id")
         return
-    row = (
-        str(entry["id"]),
-        entry.get("height"),
-        entry.get("width"),
-        entry.get("file_name"),
-        position,
-    )
+    name = entry.get("file_name")
+    if not isinstance(name, str | None):
+        detail = f"file_name of images[{position}] is a {type(name).__name__}, not a string"
+        _reject(database, image_id, None, "image_entry_malformed", detail)
+        return
+    file_name = json.dumps(name)  # escaped, as it may be no valid text
+    row = (image_id, entry.get("height"), entry.get("width"), file_name, position)
     try:
         database.execute("insert into images values (?, ?, ?, ?, ?)", row)
     except sqlite3.IntegrityError:
-        detail = f"images[{position}] repeats the id {entry['id']}; the first entry is used"
-        _reject(database, str(entry["id"]), None, "duplicate_image_id", detail)
-    except (sqlite3.ProgrammingError, sqlite3.InterfaceError, OverflowError):
-        detail = f"images[{position}]: height, width or file_name is neither a number nor a string"
-        _reject(database, str(entry["id"]), None, "image_entry_malformed", detail)
+        detail = f"images[{position}] repeats the id {image_id}; the first entry is used"
+        _reject(database, image_id, None, "duplicate_image_id", detail)
+    except (sqlite3.ProgrammingError, sqlite3.InterfaceError, OverflowError, UnicodeEncodeError):
+        detail = f"images[{position}]: height or width is not a number of pixels"
+        _reject(database, image_id, None, "image_entry_malformed", detail)
 
 
 def _add_annotation(
-    database: sqlite3.Connection, entry: Any, position: int, categories: dict[Any, str]
+    database: sqlite3.Connection, entry: Any, position: int, categories: dict[str, str]
 ) -> None:
     where = f"annotations[{position}]"
-    if not isinstance(entry, dict) or entry.get("id") is None:
+    mask_id = _read_id(entry.get("id")) if isinstance(entry, dict) else None
+    if mask_id is None:
         _reject(database, None, where, "annotation_malformed", f"{where} has no id")
         return
-    image_id, mask_id = str(entry.get("image_id")), str(entry["id"])
+    image_id = _read_id(entry.get("image_id"))
     if not database.execute("select 1 from images where id = ?", (image_id,)).fetchone():
         detail = f"image_id of annotation {mask_id} is {image_id}, which is not in images"
         _reject(database, image_id, mask_id, "unknown_image", detail)
         return
-    category_id = entry.get("category_id")
-    if not isinstance(category_id, (int, str)) or category_id not in categories:
-        detail = (
-            f"category_id of annotation {mask_id} is {category_id!r}, which is not in categories"
-        )
+    category_id = _read_id(entry.get("category_id"))
+    if category_id not in categories:
+        detail = f"category_id of annotation {mask_id} is {category_id}, which is not in categories"
         _reject(database, image_id, mask_id, "unknown_category", detail)
         return
-    content = {
-        "id": mask_id,
-        "category": categories[category_id],
-        "segmentation": entry.get("segmentation"),
-        "iscrowd": entry.get("iscrowd", 0),
-    }
-    row = (mask_id, image_id, json.dumps(content), position)
     try:
-        database.execute("insert into annotations values (?, ?, ?, ?)", row)
+        segmentation = json.dumps(entry.get("segmentation"))
+    except RecursionError:
+        detail = f"the segmentation of annotation {mask_id} is nested too deeply"
+        _reject(database, image_id, mask_id, "segmentation_malformed", detail)
+        return
+    row = (mask_id, image_id, categories[category_id], segmentation, position)
+    try:
+        database.execute("insert into annotations values (?, ?, ?, ?, ?)", row)
     except sqlite3.IntegrityError:
         detail = f"{where} has id {mask_id}, which an earlier annotation has; the first is used"
         _reject(database, image_id, mask_id, "duplicate_annotation_id", detail)
+
+
+def _read_id(value: Any) -> str | None:
+    """An id or a name as text that can be stored; None where it is neither number nor string."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # some writers give 1.0
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        return None
+    return _clean(str(value))
+
+
+def _clean(text: str) -> str:
+    """JSON can hold halves of surrogate pairs, which no file and no Arrow column can."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _read_segmentation(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise InputError(
+            "segmentation_malformed", "the segmentation is nested too deeply"
+        ) from error
 
 
 def _reject(
@@ -264,24 +290,27 @@ def _reject(
 def _image_rows(database: sqlite3.Connection, limit: int | None) -> Iterator[dict[str, str]]:
     query = "select id, height, width, file_name from images order by position limit ?"
     for image_id, height, width, file_name in database.execute(query, (_limit(limit),)):
-        contents = database.execute(
-            "select content from annotations where image_id = ? order by position", (image_id,)
+        annotations = database.execute(
+            "select id, category, segmentation from annotations where image_id = ? "
+            "order by position",
+            (image_id,),
         )
         payload = {
             "file_name": file_name,
             "height": height,
             "width": width,
-            "annotations": [content for (content,) in contents],
+            "annotations": annotations.fetchall(),
         }
         yield {"image_id": image_id, "payload": json.dumps(payload)}
 
 
-def _quarantined(database: sqlite3.Connection, *, whole: bool) -> Iterator[QuarantinedRow]:
+def _quarantined(database: sqlite3.Connection, limit: int | None) -> Iterator[QuarantinedRow]:
     """Rows rejected while listing; of a limited run only those that belong to a listed image."""
-    query = "select image_id, mask_id, reason, detail from quarantine" + (
-        "" if whole else " where 0"
-    )
-    for image_id, mask_id, reason, detail in database.execute(query):
+    query = "select image_id, mask_id, reason, detail from quarantine"
+    if limit is not None:
+        query += f" where image_id in ({_LISTED})"
+    listed = () if limit is None else (limit,)
+    for image_id, mask_id, reason, detail in database.execute(query, listed):
         yield QuarantinedRow(
             source=_NAME,
             image_id=image_id,
@@ -293,10 +322,9 @@ def _quarantined(database: sqlite3.Connection, *, whole: bool) -> Iterator[Quara
 
 
 def _count(database: sqlite3.Connection, limit: int | None) -> tuple[int, int]:
-    listed = "select id from images order by position limit ?"
-    images = database.execute(f"select count(*) from ({listed})", (_limit(limit),)).fetchone()[0]
+    images = database.execute(f"select count(*) from ({_LISTED})", (_limit(limit),)).fetchone()[0]
     masks = database.execute(
-        f"select count(*) from annotations where image_id in ({listed})", (_limit(limit),)
+        f"select count(*) from annotations where image_id in ({_LISTED})", (_limit(limit),)
     ).fetchone()[0]
     return images, masks
 

@@ -104,3 +104,18 @@ def test_a_damaged_commit_does_not_count(output):
     output.write_bytes(commit.file, json.dumps({"name": "half"})[:-3].encode())
     assert reconcile(output) == []
     assert files(output) == []
+
+
+@pytest.mark.parametrize("folder", ["words", "quarantine"])
+def test_a_commit_whose_files_are_gone_does_not_count(output, folder):
+    """A writer that outlived its driver commits after the next run cleaned up."""
+    commit = write_block(output, [tokenized("a", [(1, 2)], [("7", "mask_empty")])])
+    output.delete(f"{folder}/{commit.name}.parquet")
+    assert reconcile(output) == []
+    assert files(output) == []
+
+
+def test_a_block_without_rows_counts(output):
+    commit = write_block(output, [tokenized("a", [])])
+    assert commit.data_files == []
+    assert reconcile(output) == [commit]

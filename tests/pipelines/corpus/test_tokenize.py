@@ -110,11 +110,13 @@ def test_codes_do_not_depend_on_actors_blocks_or_batches(
     assert read_output(tmp_path / "other").codes() == expected
 
 
-def test_a_finished_output_is_not_done_again(finished):
+def test_a_finished_output_is_not_done_again(finished, read_output, tmp_path):
     config, first = finished
+    manifest = read_output(type(tmp_path)(config.output)).manifest()
     again = run_tokenization(config)
     assert again.images_embedded_now == 0
     assert again.figures == first.figures
+    assert read_output(type(tmp_path)(config.output)).manifest() == manifest
 
 
 def test_other_settings_do_not_mix_into_an_output(finished, tmp_path):
@@ -184,3 +186,11 @@ def test_missing_inputs_stop_before_the_cluster(config_for, tmp_path):
     with pytest.raises(ConfigError, match="images-per-batch is 0"):
         config_for(tmp_path, images_per_batch=0)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("size", [{"cpus_per_actor": 64.0}, {"gpus_per_actor": 1.0}])
+def test_actors_that_never_fit_are_refused(config_for, tmp_path, monkeypatch, size):
+    """Instead of waiting for ever; a cluster that was there before may grow."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(ConfigError, match="too few for one actor"):
+        run_tokenization(config_for(tmp_path, **size))
