@@ -19,6 +19,8 @@ from rich.progress import (
 )
 
 _SECONDS_BETWEEN_LINES: Final = 5.0
+MIN_SECONDS_FOR_RATES: Final = 2.0
+"""Below this a rate says more about when two blocks happened to end than about speed."""
 
 
 class Progress:
@@ -90,7 +92,7 @@ class Progress:
 
     def _rates(self) -> str:
         seconds = self.seconds_streaming
-        if seconds <= 0:
+        if seconds < MIN_SECONDS_FOR_RATES:
             return ""
         images, masks = self.images_streamed / seconds, self.masks_streamed / seconds
         return f"{images:.1f} images/s  {masks:.1f} masks/s"

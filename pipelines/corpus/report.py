@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from rich.table import Table
 
+from pipelines.corpus.progress import MIN_SECONDS_FOR_RATES
 from pipelines.corpus.tokenize import TokenizationSummary
 from samtok.metrics.codebook import usage_from_histogram
 from samtok.metrics.segmentation import AREA_BINS
@@ -39,7 +40,7 @@ def summary_table(summary: TokenizationSummary) -> Table:
             )
     table.add_row("masks that share both words on one image", f"{figures.num_collisions:,}")
     table.add_row("images embedded by this run", f"{summary.images_embedded_now:,}")
-    if summary.seconds_streaming > 0:
+    if summary.seconds_streaming >= MIN_SECONDS_FOR_RATES:
         images = summary.images_streamed / summary.seconds_streaming
         masks = summary.masks_streamed / summary.seconds_streaming
         table.add_row("throughput, actors up", f"{images:.1f} images/s, {masks:.1f} masks/s")
