@@ -78,7 +78,8 @@ def run_job(corpus: Path, num_images: int, threads: int) -> tuple[float, float]:
         raise SystemExit(printed.decode())
     counts = json.loads((output / "out" / "_manifest.json").read_text())["counts"]
     shutil.rmtree(output)
-    return counts["images_streamed"] / counts["seconds_streaming"], peak
+    seconds = counts["seconds_streaming"]  # 0 for a single block, which has no rate
+    return counts["images_streamed"] / seconds if seconds else 0.0, peak
 
 
 class MemoryMeter:
