@@ -43,13 +43,15 @@ class TrainTokenizerConfig:
     """auto, cpu or cuda."""
     training: TokenizerTrainingConfig = field(
         default_factory=lambda: TokenizerTrainingConfig(
-            num_steps=9000,
-            quantize_from_step=4500,
-            learning_rate=1.5e-3,
-            quantized_learning_rate=1e-3,
+            num_steps=7500,
+            quantize_from_step=3500,
+            optimizer="muon",
+            learning_rate=3e-3,
+            quantized_learning_rate=2e-3,
             commitment_weight=0.25,
             box_point_share=0.5,
-            train_backbone=True,
+            object_map_weight=1.0,
+            backbone="full",
         )
     )
     """The loop's settings."""
@@ -67,8 +69,11 @@ def main(config: TrainTokenizerConfig) -> None:
     trainer = TokenizerTrainer(
         tokenizer.network, config.training, device=device, dtype=choose_dtype("auto", device)
     )
+    num_read = 0
     if state_file.exists():
-        trainer.resume(state_file)
+        state = torch.load(state_file, map_location=device, weights_only=True)
+        trainer.load_state_dict(state["trainer"])
+        num_read = state["num_read"]
     batches = SceneBatches(
         2 * config.training.num_steps,  # k-means reads some too
         images_per_batch=config.images_per_batch,
@@ -76,17 +81,25 @@ def main(config: TrainTokenizerConfig) -> None:
         image_size=shape.image_size,
         seed=config.training.seed,
     )
-    ahead = Subset(batches, range(trainer.batches_read, len(batches)))
-    loader = DataLoader(ahead, batch_size=None, num_workers=1, prefetch_factor=8)
+    ahead = Subset(batches, range(num_read, len(batches)))
+    loader = iter(DataLoader(ahead, batch_size=None, num_workers=1, prefetch_factor=8))
     with Progress() as progress, (config.output / "log.jsonl").open("a") as log:
         bar = progress.add_task("training", total=config.training.num_steps)
-        for figures in trainer.run(loader):
+        while trainer.step < config.training.num_steps:
+            if trainer.needs_codebooks:
+                vectors: list[torch.Tensor] = []
+                while sum(map(len, vectors)) < config.training.kmeans_vectors:
+                    vectors.append(trainer.embed([next(loader)]))
+                    num_read += 1
+                trainer.start_codebooks(torch.cat(vectors))
+            figures = trainer.train_step([next(loader)])
+            num_read += 1
             progress.update(bar, completed=trainer.step)
             if trainer.step % LOG_EVERY == 0:
                 log.write(json.dumps({"step": trainer.step, **figures}) + "\n")
                 log.flush()
             if trainer.step % SAVE_EVERY == 0:
-                trainer.save(state_file)
+                torch.save({"trainer": trainer.state_dict(), "num_read": num_read}, state_file)
                 tokenizer.save_pretrained(config.output)
     folder = tokenizer.save_pretrained(config.output)
     print(f"tokenizer saved to {folder}")  # noqa: T201, the job's summary

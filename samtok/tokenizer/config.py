@@ -146,7 +146,7 @@ PRESETS: Final[dict[str, TokenizerConfig]] = {
             global_att_blocks=(3,),
             window_spec=(8, 8, 8, 8),
         ),
-        d_model=64,
+        d_model=96,
         transformer_mlp_dim=256,
         transformer_num_heads=4,
         iou_head_dim=64,

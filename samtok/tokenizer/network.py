@@ -130,9 +130,9 @@ class TokenizerNetwork(nn.Module):
             dense_prompt_embeddings=dense,
             multimask_output=True,
             repeat_image=False,
-            high_res_features=[
-                features.fine if image_index is None else features.fine[image_index],
-                features.middle if image_index is None else features.middle[image_index],
+            high_res_features=[  # one row serves all masks where B is 1
+                level if image_index is None else level.index_select(0, image_index)
+                for level in (features.fine, features.middle)
             ],
         )
         best = predicted_iou.argmax(1)
@@ -168,4 +168,6 @@ def _rows_for_masks(
     maps: torch.Tensor, image_index: torch.Tensor | None, num_masks: int
 ) -> torch.Tensor:
     """One row per mask: a view where all masks share the only image, else a gather."""
-    return maps.expand(num_masks, -1, -1, -1) if image_index is None else maps[image_index]
+    if image_index is None:
+        return maps.expand(num_masks, -1, -1, -1)
+    return maps.index_select(0, image_index)  # its gradient is much faster than indexing's

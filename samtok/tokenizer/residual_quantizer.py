@@ -12,8 +12,9 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 import torch
-import torch.distributed as dist
 from torch import nn
+
+from samtok.tokenizer.collectives import gather_rows, sum_over_processes
 
 MISSING_CODE: Final = -1
 _RESTART_NOISE: Final = 0.01
@@ -29,6 +30,8 @@ class Quantized(NamedTuple):
     commitment: torch.Tensor
     """float32, scalar: mean over codebooks of the mean squared distance between the input and the
     sum of rows so far; the sums carry no gradient. No weight applied."""
+    residuals: torch.Tensor
+    """float32, shape (N, D, C): what each codebook was given to snap; no gradient."""
 
 
 class Codebook(nn.Module):
@@ -69,28 +72,29 @@ class Codebook(nn.Module):
         return rows.masked_fill((codes == MISSING_CODE).unsqueeze(1), 0.0)
 
     @torch.no_grad()
-    def update(self, vectors: torch.Tensor, codes: torch.Tensor) -> None:
+    def update(
+        self, vectors: torch.Tensor, codes: torch.Tensor, generator: torch.Generator
+    ) -> None:
         """Move the running statistics towards a batch, restart dead codes, recompute the rows.
 
-        Statistics are summed over all processes, and restarts take the same vectors in each, so
-        that every process ends with the same codebook.
+        Statistics and the vectors that restarts choose from are those of all processes, so that
+        every process ends with the same codebook, and as many processes as one likes with the
+        codebook of one.
 
         Args:
-            vectors: float32, shape (N, C), this process's part of the batch; N >= 1.
+            vectors: float32, shape (N, C), this process's part of the batch.
             codes: int64, shape (N,): the row chosen for each.
+            generator: of the restarts; in the same state in every process.
         """
         counts = torch.bincount(codes, minlength=self.size).to(vectors.dtype)
         sums = torch.zeros_like(self.embed_ema).index_add_(0, codes, vectors)
-        candidates = self._draw_restart_candidates(vectors)
-        if dist.is_initialized():
-            dist.all_reduce(counts)
-            dist.all_reduce(sums)
-            dist.broadcast(candidates, src=0)
-        self.cluster_size_ema.lerp_(counts, 1 - self.decay)
-        self.embed_ema.lerp_(sums, 1 - self.decay)
+        self.cluster_size_ema.lerp_(sum_over_processes(counts), 1 - self.decay)
+        self.embed_ema.lerp_(sum_over_processes(sums), 1 - self.decay)
         dead = self.cluster_size_ema < 1
-        self.embed_ema[dead] = candidates[dead]
-        self.cluster_size_ema[dead] = 1.0
+        if bool(dead.any()):
+            candidates = self._draw_restart_candidates(gather_rows(vectors), generator)
+            self.embed_ema[dead] = candidates[dead]
+            self.cluster_size_ema[dead] = 1.0
         self._recompute_rows()
 
     @torch.no_grad()
@@ -100,16 +104,18 @@ class Codebook(nn.Module):
         self.cluster_size_ema.copy_(counts.clamp_min(1.0))
         self.embed_ema.copy_(rows * self.cluster_size_ema.unsqueeze(1))
 
-    def _draw_restart_candidates(self, vectors: torch.Tensor) -> torch.Tensor:
+    def _draw_restart_candidates(
+        self, vectors: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
         """K vectors of the batch in random order; copies with a little noise where N < K."""
+        device = vectors.device
         if len(vectors) < self.size:
             copies = -(-self.size // len(vectors))
             vectors = vectors.repeat(copies, 1)
-            vectors = vectors + torch.rand_like(vectors) * (
-                _RESTART_NOISE / vectors.shape[1] ** 0.5
-            )
-        order = torch.randperm(len(vectors), device=vectors.device)
-        return vectors[order][: self.size].contiguous()
+            noise = torch.rand(vectors.shape, generator=generator, device=device)
+            vectors = vectors + noise * (_RESTART_NOISE / vectors.shape[1] ** 0.5)
+        order = torch.randperm(len(vectors), generator=generator, device=device)
+        return vectors[order][: self.size]
 
     def _recompute_rows(self) -> None:
         total = self.cluster_size_ema.sum()
@@ -121,7 +127,7 @@ class Codebook(nn.Module):
 class ResidualQuantizer(nn.Module):
     """D codebooks, each quantizing the residual of those before it.
 
-    In training mode every call also updates the codebooks.
+    A call changes nothing; :meth:`update` learns from what calls returned.
 
     Args:
         size: entries K per codebook.
@@ -143,13 +149,12 @@ class ResidualQuantizer(nn.Module):
         """Quantize float32 vectors of shape (N, C)."""
         residual = vectors.detach()
         total = torch.zeros_like(residual)
-        codes, commitments = [], []
+        codes, commitments, residuals = [], [], []
         for codebook in self.codebooks:
             assert isinstance(codebook, Codebook)
             chosen = codebook.nearest(residual)
-            rows = codebook.look_up(chosen)  # before the update: these rows chose the codes
-            if self.training:
-                codebook.update(residual, chosen)
+            rows = codebook.look_up(chosen)
+            residuals.append(residual)
             total = total + rows
             residual = residual - rows
             codes.append(chosen)
@@ -158,7 +163,22 @@ class ResidualQuantizer(nn.Module):
             codes=torch.stack(codes, dim=1),
             vectors=vectors + (total - vectors).detach(),
             commitment=torch.stack(commitments).mean(),
+            residuals=torch.stack(residuals, dim=1),
         )
+
+    def update(
+        self, residuals: torch.Tensor, codes: torch.Tensor, generator: torch.Generator
+    ) -> None:
+        """One step of every codebook's moving averages; see :meth:`Codebook.update`.
+
+        Args:
+            residuals: float32, shape (N, D, C), as :class:`Quantized` gives them, all against the
+                codebooks as they are now.
+            codes: int64, shape (N, D).
+            generator: of the restarts; in the same state in every process.
+        """
+        for book, codebook in enumerate(self.codebooks):
+            codebook.update(residuals[:, book], codes[:, book], generator)  # type: ignore[operator]
 
     def look_up(self, codes: torch.Tensor) -> torch.Tensor:
         """Sum of the rows of int64 codes (N, D); a missing code (-1) adds nothing.

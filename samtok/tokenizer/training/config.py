@@ -1,0 +1,105 @@
+"""Settings of a tokenizer training, and the learning rate they give each step."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from samtok.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TokenizerTrainingConfig:
+    """Settings of the training; defaults are the published ones (paper, section 4.1)."""
+
+    num_steps: int = 1000
+    """Optimizer steps in all."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """adamw: published. muon: matrices by Muon, the rest by AdamW; from scratch it needs a fraction
+    of the steps."""
+    learning_rate: float = 4e-5
+    """Peak learning rate. Muon's updates are scaled to AdamW's size, so one rate serves both."""
+    weight_decay: float = 0.05
+    """Decoupled weight decay."""
+    warmup_share: float = 0.05
+    """Share of the steps with rising learning rate, in [0, 1); cosine to 0 after it."""
+    clip_norm: float = 1.0
+    """Gradients are scaled down to at most this norm."""
+    num_points: int = 512
+    """Points per mask that the losses look at."""
+    box_point_share: float = 0.0
+    """Share of the points drawn from around each mask's box, in [0, 1]; helps from scratch."""
+    commitment_weight: float = 1.0
+    """Weight of the commitment loss."""
+    backbone: Literal["frozen", "partial", "full"] = "frozen"
+    """frozen: published. partial: the last trunk blocks and the neck learn too. full: everything,
+    from scratch."""
+    trainable_blocks: int = 2
+    """Trunk blocks that learn with --backbone partial, counted from the last."""
+    quantize_from_step: int = 0
+    """Bypass the quantizer before this step, as an autoencoder; its codebooks then start from
+    k-means."""
+    kmeans_start: bool = False
+    """Start the codebooks from k-means over mask embeddings even where the quantizer is on from
+    step 0."""
+    kmeans_vectors: int = 4096
+    """Mask embeddings gathered for k-means, at least."""
+    box_loss_weight: float = 1.0
+    """Weight of a head that reads the box from the mask embedding, while the quantizer is
+    bypassed."""
+    object_map_weight: float = 0.0
+    """Weight of a head that says of every cell of the image's maps which object is there. From
+    scratch it teaches the backbone to see; 0 with a pretrained one."""
+    foreground_weight: float = 3.0
+    """Cross entropy of inside points counts this many times at step 0, falling to 1 by the first
+    tenth of the steps before `quantize_from_step`."""
+    quantized_learning_rate: float | None = None
+    """Peak learning rate once the quantizer is on; None keeps one schedule for all steps."""
+    seed: int = 0
+    """Seed of point sampling, k-means and restarts."""
+
+    def __post_init__(self) -> None:
+        if self.num_steps < 1 or not 0 <= self.quantize_from_step < self.num_steps:
+            raise ConfigError(
+                f"quantize_from_step is {self.quantize_from_step} and num_steps {self.num_steps}; "
+                "0 <= quantize_from_step < num_steps is needed, so that the codebooks are trained"
+            )
+        if not 0.0 <= self.warmup_share < 1.0:
+            raise ConfigError(f"warmup_share is {self.warmup_share}; allowed is 0 <= share < 1")
+        if not 0.0 <= self.box_point_share <= 1.0:
+            raise ConfigError(f"box_point_share is {self.box_point_share}; allowed is 0 to 1")
+        for name in ("num_points", "kmeans_vectors", "trainable_blocks"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; at least 1 is needed")
+        for name in ("learning_rate", "clip_norm"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be above 0")
+
+    @property
+    def starts_codebooks(self) -> bool:
+        """Whether the codebooks start from k-means when the quantizer goes on."""
+        return self.kmeans_start or self.quantize_from_step > 0
+
+
+def learning_rate_at(step: int, config: TokenizerTrainingConfig) -> float:
+    """Linear warm-up, then cosine to 0; each phase has its own where their peaks differ."""
+    start, end, peak = 0, config.num_steps, config.learning_rate
+    if config.quantized_learning_rate is not None:
+        if step >= config.quantize_from_step:
+            start, peak = config.quantize_from_step, config.quantized_learning_rate
+        else:
+            end = config.quantize_from_step
+    warmup = max(1, round(config.warmup_share * (end - start)))
+    done = step - start
+    if done < warmup:
+        return peak * (done + 1) / warmup
+    return peak * 0.5 * (1 + math.cos(math.pi * (done - warmup) / max(1, end - start - warmup)))
+
+
+def foreground_weight_at(step: int, config: TokenizerTrainingConfig) -> float:
+    """Weight of inside points: from `foreground_weight` at step 0 down to 1, then 1."""
+    span = config.quantize_from_step / 10
+    if step >= span:
+        return 1.0
+    return config.foreground_weight + (1 - config.foreground_weight) * step / span

@@ -1,0 +1,68 @@
+"""Optimizers of a tokenizer training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from samtok.tokenizer.training.config import TokenizerTrainingConfig
+
+_BETAS = (0.9, 0.999)
+_SMALLEST_MATRIX = 16
+
+
+class Optimizers:
+    """One or two optimizers that step together.
+
+    AdamW alone (published), or Muon for the weight matrices of linear layers and AdamW for the
+    rest. Muon (Jordan et al., 2024; torch.optim.Muon) makes each update orthogonal; its size is
+    matched to AdamW's (arXiv 2502.16982), so that both follow one learning rate.
+
+    Args:
+        module: whose trainable weights are optimized.
+        config: settings.
+    """
+
+    def __init__(self, module: nn.Module, config: TokenizerTrainingConfig) -> None:
+        settings = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+        matrices = find_matrices(module) if config.optimizer == "muon" else []
+        ids = {id(matrix) for matrix in matrices}
+        rest = [p for p in module.parameters() if p.requires_grad and id(p) not in ids]
+        self.parameters = [*matrices, *rest]
+        self._members: list[torch.optim.Optimizer] = [
+            torch.optim.AdamW(rest, betas=_BETAS, **settings)
+        ]
+        if matrices:
+            self._members.append(
+                torch.optim.Muon(matrices, adjust_lr_fn="match_rms_adamw", **settings)
+            )
+
+    def step(self, learning_rate: float) -> None:
+        """Step with this learning rate and clear the gradients."""
+        for member in self._members:
+            for group in member.param_groups:
+                group["lr"] = learning_rate
+            member.step()
+            member.zero_grad(set_to_none=True)
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        """State of each member."""
+        return [member.state_dict() for member in self._members]
+
+    def load_state_dict(self, states: list[dict[str, Any]]) -> None:
+        """Take over the states of :meth:`state_dict`."""
+        for member, state in zip(self._members, states, strict=True):
+            member.load_state_dict(state)
+
+
+def find_matrices(module: nn.Module) -> list[nn.Parameter]:
+    """Trainable weights of linear layers with at least 16 rows and columns."""
+    return [
+        layer.weight
+        for layer in module.modules()
+        if isinstance(layer, nn.Linear)
+        and layer.weight.requires_grad
+        and min(layer.weight.shape) >= _SMALLEST_MATRIX
+    ]

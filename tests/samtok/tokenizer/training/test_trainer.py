@@ -1,0 +1,173 @@
+"""The training step: learns, repeats, resumes, and does not care how many processes share it."""
+
+import dataclasses
+import io
+import socket
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from samtok.errors import CheckpointError
+from samtok.tokenizer.training import TokenizerTrainingConfig
+from tests.samtok.tokenizer.training.tiny_training import (
+    CONFIG,
+    SHAPE,
+    build_trainer,
+    rectangles,
+    run,
+    weights,
+)
+
+
+def one_lane(step):
+    return [rectangles(step)]
+
+
+def test_loss_falls_on_one_batch():
+    config = dataclasses.replace(CONFIG, num_steps=150, quantize_from_step=149, num_points=128)
+    trainer = build_trainer(config)
+    batch = rectangles(0)
+    losses = [trainer.train_step([batch])["loss_bce"] for _ in range(149)]
+    assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:5])
+
+
+def test_phases_report_their_losses():
+    figures = run(build_trainer(), one_lane)
+    assert all("loss_box" in f and "loss_commitment" not in f for f in figures[:3])
+    assert all("loss_commitment" in f and "loss_box" not in f for f in figures[3:])
+    for f in figures:
+        parts = sum(value for name, value in f.items() if name.startswith("loss_"))
+        assert f["loss"] == pytest.approx(parts)
+
+
+def test_same_seed_same_weights():
+    first, second = build_trainer(), build_trainer()
+    run(first, one_lane)
+    run(second, one_lane)
+    for key, value in weights(first).items():
+        assert torch.equal(value, second.network.state_dict()[key]), key
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("killed_after", [2, 5])
+def test_resumed_run_ends_as_an_uninterrupted_one(killed_after, optimizer):
+    config = dataclasses.replace(CONFIG, optimizer=optimizer)
+    whole = build_trainer(config)
+    run(whole, one_lane)
+
+    killed = build_trainer(config)
+    for step in range(killed_after):
+        if killed.needs_codebooks:
+            killed.start_codebooks(torch.cat([killed.embed(one_lane(100 + i)) for i in range(3)]))
+        killed.train_step(one_lane(step))
+    file = io.BytesIO()
+    torch.save(killed.state_dict(), file)
+    file.seek(0)
+    torch.manual_seed(12345)
+    resumed = build_trainer(config)
+    resumed.load_state_dict(torch.load(file, weights_only=True))
+    run(resumed, one_lane, first=resumed.step)
+    assert resumed.step == CONFIG.num_steps
+    for key, value in weights(whole).items():
+        assert torch.equal(value, resumed.network.state_dict()[key]), key
+
+
+def test_state_of_another_shape_is_refused():
+    state = build_trainer().state_dict()
+    other = build_trainer(shape=dataclasses.replace(SHAPE, codebook_size=16))
+    with pytest.raises(CheckpointError, match="another tokenizer config"):
+        other.load_state_dict(state)
+
+
+def test_published_recipe_leaves_backbone_and_unused_heads_alone():
+    trainer = build_trainer(TokenizerTrainingConfig(num_steps=2, num_points=64))
+    before = weights(trainer)
+    run(trainer, one_lane)
+    after = weights(trainer)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert not any(".image_encoder." in name for name in changed)
+    assert not any("iou_prediction_head" in name for name in changed)
+    assert any(".sam_mask_encoder." in name for name in changed)
+    assert any(".sam_mask_decoder." in name for name in changed)
+    assert {"quantizer.codebooks.0.weight", "quantizer.codebooks.1.weight"} <= changed
+
+
+def test_partly_trained_backbone_changes_its_last_blocks_and_neck():
+    config = dataclasses.replace(CONFIG, backbone="partial", trainable_blocks=1)
+    trainer = build_trainer(config)
+    before = weights(trainer)
+    run(trainer, one_lane)
+    after = weights(trainer)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    trunk = {name for name in changed if ".trunk." in name}
+    assert trunk
+    assert all(".trunk.blocks.4." in name for name in trunk)
+    assert any(".image_encoder.neck." in name for name in changed)
+
+
+@pytest.mark.parametrize("quantize_from_step", [0, 3])
+@pytest.mark.parametrize("backbone", ["frozen", "partial", "full"])
+def test_every_weight_said_to_learn_gets_a_gradient(backbone, quantize_from_step):
+    """Data-parallel training would wait for ever for one that does not."""
+    config = dataclasses.replace(
+        CONFIG, quantize_from_step=quantize_from_step, backbone=backbone, object_map_weight=0.0
+    )
+    trainer = build_trainer(config)
+    objective = trainer._module()
+    trainer._backward(rectangles(0), 0, trainer._count([rectangles(0)]), is_last=True)
+    idle = [n for n, p in objective.named_parameters() if p.requires_grad and p.grad is None]
+    assert idle == []
+
+
+# Eight codes for these few vectors: some die, so that restarts are shared too.
+SHARED = dataclasses.replace(CONFIG, num_steps=8, learning_rate=1e-3)
+
+
+def four_lanes(step):
+    """Lanes of different sizes, so that weighting by counts matters."""
+    return [rectangles(4 * step + lane, num_images=1 + lane % 3) for lane in range(4)]
+
+
+def _train_share(rank, num_processes, port, folder):
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=num_processes
+    )
+    share = 4 // num_processes
+    trainer = build_trainer(SHARED)
+    trainer.network.quantizer.codebooks[0].decay = 0.5  # sizes fall below 1 soon
+    figures = run(trainer, lambda step: four_lanes(step)[rank * share : (rank + 1) * share])
+    torch.save((figures, weights(trainer)), f"{folder}/{num_processes}-{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_two_processes_train_as_one_with_twice_the_lanes(tmp_path):
+    """Losses, weights and codebooks, restarts of dead codes included."""
+    for num_processes in (1, 2):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        mp.spawn(_train_share, (num_processes, port, str(tmp_path)), nprocs=num_processes)
+    alone, first, second = (
+        torch.load(tmp_path / name, weights_only=True) for name in ("1-0.pt", "2-0.pt", "2-1.pt")
+    )
+    for figures_alone, figures_shared in zip(alone[0], first[0], strict=True):
+        assert figures_shared == pytest.approx(figures_alone, rel=2e-4, abs=1e-5)
+    assert all(torch.equal(first[1][key], second[1][key]) for key in first[1])
+    # Rounding turns the sign of AdamW's step where a gradient is about 0, hence norms.
+    start = weights(build_trainer(SHARED))
+    for part in ("sam2.", "quantizer.codebooks.0", "quantizer.codebooks.1"):
+        keys = [key for key in start if key.startswith(part)]
+        learned = sum(float((alone[1][k] - start[k]).square().sum()) for k in keys) ** 0.5
+        apart = sum(float((alone[1][k] - first[1][k]).square().sum()) for k in keys) ** 0.5
+        assert apart < 0.01 * learned
+
+
+def test_dead_codes_are_restarted_in_the_shared_run():
+    """The comparison above would say nothing of restarts if there were none."""
+    trainer = build_trainer(SHARED)
+    trainer.network.quantizer.codebooks[0].decay = 0.5
+    run(trainer, four_lanes)
+    assert bool((trainer.network.quantizer.codebooks[0].cluster_size_ema == 1).any())
