@@ -46,3 +46,17 @@ def first_code_iou(
     first = torch.from_numpy(codes.copy())
     first[:, 1:] = MISSING_CODE
     return mask_iou(tokenizer.decode(embeddings, first).numpy(), masks)
+
+
+def autoencode(tokenizer: SAMTok, embeddings: ImageEmbeddings, masks: np.ndarray) -> np.ndarray:
+    """Masks through encoder and decoder without the quantizer: what the codes can keep at best.
+
+    Args:
+        tokenizer: any tokenizer.
+        embeddings: of one image.
+        masks: bool, shape (N, H, W).
+
+    Returns:
+        bool, shape (N, H, W).
+    """
+    return tokenizer.decode_vectors(embeddings, tokenizer.embed_masks(embeddings, masks)).numpy()

@@ -100,6 +100,35 @@ def load_published_state_dict(
     network.load_state_dict(ours)
 
 
+def load_sam2_weights(network: TokenizerNetwork, path: str | Path) -> None:
+    """Start a tokenizer from public SAM 2.1 weights (``sam2.1_hiera_*.pt``).
+
+    The mask encoder's transformer, which they lack, starts as a copy of the mask decoder's, whose
+    layout it shares (ours); its mask token and the codebooks stay random.
+
+    Args:
+        network: of the size of the weights.
+        path: the file, or a state dict of the same form.
+
+    Raises:
+        CheckpointError: the file is none, or of another size.
+    """
+    weights = _read_weights(Path(path))
+    encoder, decoder = "sam_mask_encoder.", "sam_mask_decoder."
+    copied = {
+        encoder + key.removeprefix(decoder): value
+        for key, value in weights.items()
+        if key.startswith(f"{decoder}transformer.")
+    }
+    fresh = {
+        key: value
+        for key, value in published_state_dict(network).items()
+        if key.startswith("quantizer.") or key.endswith("sam_mask_encoder.mask_tokens.weight")
+    }
+    ours = {_PUBLISHED + key: value for key, value in {**weights, **copied}.items()}
+    load_published_state_dict(network, {**ours, **fresh}, str(path))
+
+
 def _is_codebook_without_padding(
     key: str, value: torch.Tensor, expected: dict[str, torch.Tensor]
 ) -> bool:
@@ -178,6 +207,8 @@ def _read_weights(path: Path) -> dict[str, torch.Tensor]:
         raise CheckpointError(
             f"{path} is refused: it holds more than plain tensors ({error})"
         ) from error
+    if isinstance(loaded, dict) and set(loaded) == {"model"}:  # as SAM 2.1 is published
+        loaded = loaded["model"]
     if not isinstance(loaded, dict) or not all(
         isinstance(v, torch.Tensor) for v in loaded.values()
     ):

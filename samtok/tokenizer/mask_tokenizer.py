@@ -96,6 +96,30 @@ class SAMTok:
             torch.manual_seed(seed)
             return cls(TokenizerNetwork(config), device=device)
 
+    @classmethod
+    def from_sam2(
+        cls,
+        weights: str | Path,
+        config: TokenizerConfig,
+        *,
+        device: str | torch.device = "auto",
+        seed: int = 0,
+    ) -> SAMTok:
+        """A tokenizer to be trained, started from public SAM 2.1 weights.
+
+        Args:
+            weights: ``sam2.1_hiera_*.pt``.
+            config: of the same size.
+            device: where to run.
+            seed: of what the weights lack: mask token and codebooks.
+
+        Raises:
+            CheckpointError: the file is unsafe or of another size.
+        """
+        tokenizer = cls.from_config(config, device=device, seed=seed)
+        checkpoint.load_sam2_weights(tokenizer.network, weights)
+        return tokenizer
+
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write ``config.json`` and ``model.safetensors`` to a local folder; returns it."""
         return checkpoint.save_network(self.network, folder)
@@ -200,12 +224,32 @@ class SAMTok:
         Raises:
             ValueError: a code is out of range.
         """
+        vectors = self.network.quantizer.look_up(self._check_codes(codes).to(self.device))
+        return self.decode_vectors(image_or_embeddings, vectors, size)
+
+    @torch.no_grad()
+    def decode_vectors(
+        self,
+        image_or_embeddings: ImageInput | ImageEmbeddings,
+        vectors: torch.Tensor,
+        size: tuple[int, int] | None = None,
+    ) -> torch.Tensor:
+        """Masks of vectors, quantized or not, on one image; see :meth:`decode`.
+
+        Args:
+            image_or_embeddings: the image, or its embeddings (one image).
+            vectors: float32, shape (N, C), e.g. of :meth:`embed_masks`.
+            size: (height, width) of the masks; the image's own where not given.
+
+        Returns:
+            bool, shape (N, H, W), on the CPU.
+        """
         embeddings = self._embed_once(image_or_embeddings)
         height, width = size or embeddings.sizes[0]
-        full = torch.empty(len(codes), height, width, dtype=torch.bool)
+        full = torch.empty(len(vectors), height, width, dtype=torch.bool)
         masks_per_chunk = max(1, _PIXELS_PER_CHUNK // (height * width))
         done = 0
-        for decoded in self.decode_logits(embeddings, codes):
+        for decoded in self._decode_chunks(embeddings, vectors):
             for logits in decoded.logits.split(masks_per_chunk):
                 upsampled = F.interpolate(
                     logits.unsqueeze(1), size=(height, width), mode="bilinear", align_corners=False
@@ -237,14 +281,17 @@ class SAMTok:
         self, image_or_embeddings: ImageInput | ImageEmbeddings, codes: Codes
     ) -> Iterator[DecodedMasks]:
         """Low-resolution logits of codes, in chunks of bounded memory; arguments as for decode."""
-        embeddings = self._embed_once(image_or_embeddings)
+        vectors = self.network.quantizer.look_up(self._check_codes(codes).to(self.device))
+        return self._decode_chunks(self._embed_once(image_or_embeddings), vectors)
+
+    def _decode_chunks(
+        self, embeddings: ImageEmbeddings, vectors: torch.Tensor
+    ) -> Iterator[DecodedMasks]:
         features = self._features(embeddings)
-        checked = self._check_codes(codes)
-        for start in range(0, len(checked), _MASKS_PER_CHUNK):
-            chunk = checked[start : start + _MASKS_PER_CHUNK].to(self.device)
-            vectors = self.network.quantizer.look_up(chunk)
+        for start in range(0, len(vectors), _MASKS_PER_CHUNK):
+            chunk = vectors[start : start + _MASKS_PER_CHUNK].to(self.device)
             with torch.no_grad(), autocast(self.device, self.dtype):
-                yield self.network.decode_vectors(features, vectors)
+                yield self.network.decode_vectors(features, chunk)
 
     def _run_backbone(self, arrays: list[np.ndarray]) -> ImageFeatures:
         pixels = np.stack([resize_image(array, self.config.image_size) for array in arrays])

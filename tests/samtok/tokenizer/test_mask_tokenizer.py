@@ -1,5 +1,6 @@
 """What a user of SAMTok relies on, on the small stand-in weights."""
 
+import dataclasses
 import json
 import pickle
 
@@ -11,6 +12,7 @@ from PIL import Image
 from samtok import SAMTok
 from samtok.errors import CheckpointError, ConfigError, InputError
 from samtok.masks import encode_rle
+from samtok.tokenizer import PRESETS
 from samtok.tokenizer.checkpoint import published_state_dict
 from samtok.tokenizer.network import TokenizerNetwork
 
@@ -224,3 +226,19 @@ def test_bfloat16_autocast_keeps_weights_and_results_apart_from_it(small_tokeniz
     exact = small_tokenizer.decode(image, small_tokenizer.encode(image, masks))
     assert (decoded != exact).float().mean() < 0.1
     assert all(p.dtype == torch.float32 for p in network.parameters())
+
+
+def test_starts_from_sam2_weights(tmp_path):
+    """A file as SAM 2.1 is published: the public model's keys, under "model"."""
+    shape = dataclasses.replace(PRESETS["tiny"], video_modules=True, num_mask_candidates=3)
+    donor = SAMTok.from_config(shape, device="cpu", seed=1).network.sam2
+    public = {k: v for k, v in donor.state_dict().items() if not k.startswith("sam_mask_encoder.")}
+    torch.save({"model": public}, tmp_path / "sam2.pt")
+    started = SAMTok.from_sam2(tmp_path / "sam2.pt", shape, device="cpu", seed=2).network.sam2
+    for key, value in started.state_dict().items():
+        if key.startswith("sam_mask_encoder.transformer."):
+            key = key.replace("encoder", "decoder", 1)
+        if key != "sam_mask_encoder.mask_tokens.weight":
+            assert torch.equal(value, donor.state_dict()[key]), key
+    with pytest.raises(CheckpointError, match="does not fit"):
+        SAMTok.from_sam2(tmp_path / "sam2.pt", PRESETS["hiera_t"], device="cpu")
