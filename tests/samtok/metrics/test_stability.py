@@ -111,8 +111,7 @@ def test_noise_is_seen_through_the_image(corner_tokenizer):
 def test_the_same_seed_gives_the_same_figures(random_tokenizer):
     scene = next(s for i in range(50) if len((s := generate_scene(i, split="val")).masks) > 3)
     first, again = (
-        measure_stability(random_tokenizer, scene.image, scene.masks, seed=[7, 1])
-        for _ in range(2)
+        measure_stability(random_tokenizer, scene.image, scene.masks, seed=[7, 1]) for _ in range(2)
     )
     for name in PERTURBATIONS:
         for a, b in zip(first[name], again[name], strict=True):
