@@ -225,42 +225,42 @@ def _snap(corners: np.ndarray, shape: tuple[int, ...], num_levels: int | None) -
 BASELINES: tuple[Baseline, ...] = (
     Baseline(
         name="box_16_bits",
-        title="box, 4 numbers of 4 bits",
+        title="box on a 16 x 16 grid",
         num_numbers=4,
         num_bits=16,
         rebuild=coarse_box_reconstruction,
     ),
     Baseline(
         name="polygon_16_bits",
-        title="3-vertex polygon, 6 numbers of 6 values",
+        title="triangle on a 6 x 6 grid",
         num_numbers=6,
         num_bits=16,  # 6 · log2(6) = 15.5; four vertices of 4 values fit too, and do worse
         rebuild=partial(polygon_reconstruction, num_vertices=3, num_levels=6),
     ),
     Baseline(
         name="bitmap_16_bits",
-        title="4 x 4 bitmap of the image",
+        title="4 x 4 bitmap",
         num_numbers=16,
         num_bits=16,
         rebuild=partial(bitmap_reconstruction, side=4),
     ),
     Baseline(
         name="box",
-        title="box in pixels",
+        title="box, pixels",
         num_numbers=4,
         num_bits=4 * BITS_PER_PIXEL_COORDINATE,
         rebuild=box_reconstruction,
     ),
     Baseline(
         name="polygon_8",
-        title="8-vertex polygon in pixels",
+        title="8-vertex polygon, pixels",
         num_numbers=16,
         num_bits=16 * BITS_PER_PIXEL_COORDINATE,
         rebuild=partial(polygon_reconstruction, num_vertices=8),
     ),
     Baseline(
         name="bitmap_32",
-        title="32 x 32 bitmap of the image",
+        title="32 x 32 bitmap",
         num_numbers=1024,
         num_bits=1024,
         rebuild=partial(bitmap_reconstruction, side=32),
