@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from samtok.masks import compute_boxes
+from samtok.metrics.stability import dilate_masks
 
 _BACKGROUND, _INK, _PALE_INK = (255, 255, 255), (32, 33, 36), (95, 99, 104)
 _GAP: Final = 4
@@ -27,6 +28,8 @@ _MARGIN: Final = 0.3
 _MIN_SIDE_PIXELS: Final = 16
 _TILES: Final = 3
 _MISSED, _ADDED = (255, 0, 190), (0, 225, 255)
+_LEGEND: Final = "image, mask, and what its words rebuild: missed magenta, added cyan"
+_LINE_COLOR: Final = (235, 235, 235)
 _DIMMING: Final = 0.3
 """What is left of the brightness outside a mask."""
 
@@ -51,8 +54,8 @@ def mask_gallery(
     """Show each group as a column, each mask as three tiles: image, mask, and rebuilt mask.
 
     Tiles are cut around mask and reconstruction together, so that a miss is seen as one. A mask is
-    lit and its surroundings dimmed; in the third tile what the reconstruction misses is magenta,
-    and what it adds is cyan.
+    lit, its surroundings dimmed, and a pale line lies around it; in the third tile what the
+    reconstruction misses is magenta, and what it adds is cyan.
 
     Args:
         groups: title of a column → its masks; at least one mask in all.
@@ -71,24 +74,20 @@ def mask_gallery(
     row_height = tile_pixels + _LINE + 2 * _GAP
     size = (
         len(groups) * (column_width + _COLUMN_GAP) + _COLUMN_GAP,
-        2 * _LINE + num_rows * row_height + _GAP,
+        3 * _LINE + num_rows * row_height + _GAP,
     )
     gallery = Image.new("RGB", size, _BACKGROUND)
     draw = ImageDraw.Draw(gallery)
+    text, title_font = ImageFont.load_default(_TEXT_SIZE), ImageFont.load_default(_TITLE_SIZE)
+    draw.text((_COLUMN_GAP, _LINE / 4), _LEGEND, fill=_PALE_INK, font=text)
     for column, (title, items) in enumerate(groups.items()):
         left = _COLUMN_GAP + column * (column_width + _COLUMN_GAP)
-        heading = f"{title}: image, mask, rebuilt (magenta missed, cyan added)"
-        draw.text((left, _LINE / 2), heading, fill=_INK, font=ImageFont.load_default(_TITLE_SIZE))
+        draw.text((left, 1.5 * _LINE), title, fill=_INK, font=title_font)
         for row, item in enumerate(items):
-            top = 2 * _LINE + row * row_height
+            top = 3 * _LINE + row * row_height
             for number, tile in enumerate(_draw_tiles(item, tile_pixels)):
                 gallery.paste(tile, (left + number * (tile_pixels + _GAP), top))
-            draw.text(
-                (left, top + tile_pixels + 1),
-                item.caption,
-                fill=_PALE_INK,
-                font=ImageFont.load_default(_TEXT_SIZE),
-            )
+            draw.text((left, top + tile_pixels + 1), item.caption, fill=_PALE_INK, font=text)
     return gallery
 
 
@@ -121,7 +120,9 @@ def _draw_tiles(item: GalleryItem, tile_pixels: int) -> list[Image.Image]:
     compared = _light(image, mask & rebuilt)
     compared[mask & ~rebuilt] = _MISSED
     compared[rebuilt & ~mask] = _ADDED
-    return [_fit(tile, tile_pixels) for tile in (image, _light(image, mask), compared)]
+    lit = _light(image, mask)
+    lit[dilate_masks(mask[None])[0] & ~mask] = _LINE_COLOR
+    return [_fit(tile, tile_pixels) for tile in (image, lit, compared)]
 
 
 def _light(image: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -159,8 +159,8 @@ def _show_books(summary: EvaluationSummary) -> Section:
 
 def _show_stability(summary: EvaluationSummary) -> Section:
     return Section(
-        title="stability: words kept, and mean IoU of both decodings, of the disturbed mask and its "
-        "own decoding, and of both masks",
+        title="stability: words kept; IoU of the two decodings, of the disturbed mask and its own, "
+        "and of the two masks",
         header=("disturbed by", "pair kept", "first kept", "decodings", "rebuilt", "masks"),
         rows=[
             (
