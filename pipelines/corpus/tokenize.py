@@ -17,7 +17,7 @@ import ray
 from ray.data import ActorPoolStrategy, Dataset, TaskPoolStrategy
 
 from pipelines import manifest
-from pipelines.cluster import cluster_cpus, cluster_gpus, connect, is_joined_cluster
+from pipelines.cluster import connect, count_actors
 from pipelines.corpus.commits import Figures, add_figures, read_commits, reconcile
 from pipelines.corpus.index import prepare_index
 from pipelines.corpus.preview import write_preview
@@ -229,7 +229,11 @@ def build_dataset(
     image_size: int,
 ) -> Dataset:
     """The lazy dataset: decode, tokenize, write; gives one small summary row per block."""
-    num_actors = _count_actors(config)
+    num_actors = count_actors(
+        config.num_actors,
+        cpus_per_actor=config.cpus_per_actor,
+        gpus_per_actor=config.gpus_per_actor,
+    )
     on_gpu = config.gpus_per_actor > 0
     shards = [pa.Table.from_pylist([row], schema=SHARDS) for row in todo]
     return (
@@ -262,21 +266,6 @@ def build_dataset(
             num_cpus=_WRITE_CPUS,
         )
     )
-
-
-def _count_actors(config: TokenizeConfig) -> int:
-    """Actors asked for, or as many as fit; a cluster that may grow is taken at its word."""
-    if config.gpus_per_actor > 0:
-        fitting = cluster_gpus() / config.gpus_per_actor
-    else:
-        fitting = cluster_cpus() / config.cpus_per_actor
-    if fitting < 1 and not (config.num_actors and is_joined_cluster()):
-        raise ConfigError(
-            f"the cluster has {cluster_cpus():g} CPUs and {cluster_gpus():g} GPUs, too few for one "
-            f"actor of {config.cpus_per_actor:g} CPUs and {config.gpus_per_actor:g} GPUs; lower "
-            "--cpus-per-actor or --gpus-per-actor, or set --num-actors on a cluster that grows"
-        )
-    return config.num_actors or int(fitting)
 
 
 def _list_remaining(output: Place, index: Index, done: set[str]) -> list[dict[str, Any]]:

@@ -1,0 +1,1 @@
+"""Evaluation: what a tokenizer keeps of the masks of a corpus."""

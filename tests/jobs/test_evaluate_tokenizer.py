@@ -1,0 +1,67 @@
+"""The command: what people type, and what it says back."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "jobs/evaluate_tokenizer.py", *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "120", **environment},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def test_help_teaches():
+    shown = run("--help")
+    assert shown.returncode == 0
+    for text in ("--corpus", "--stability", "--noise-sigma", "ray job submit", "panel.png"):
+        assert text in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--output", "x"], "needs --corpus FOLDER"),
+        (["--output", "x", "--corpus", "/nowhere"], "no corpus/*.parquet under /nowhere"),
+        (["--output", "x", "--source", "scenes", "--tokenizer", "nowhere"], "no tokenizer at"),
+    ],
+)
+def test_bad_settings_are_one_message(arguments, message):
+    shown = run(*arguments)
+    assert shown.returncode == 2
+    assert message in " ".join((shown.stdout + shown.stderr).split())
+    assert "Traceback" not in shown.stdout + shown.stderr
+
+
+@pytest.mark.ray
+def test_tables_pictures_and_settings_to_run_again(ray_cluster, small_tokenizer_folder, tmp_path):
+    shown = run(
+        *("--source", "scenes", "--num-images", 6, "--stability", "--num-actors", 1),
+        *("--output", tmp_path / "one", "--tokenizer", small_tokenizer_folder),
+        RAY_ADDRESS=ray_cluster,
+    )
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    for text in ("two words", "box on a 16 x 16 grid", "perplexity", "mean boundary F", "dilate"):
+        assert text in shown.stdout
+    pictures = [line for line in shown.stdout.splitlines() if line.startswith("picture: ")]
+    assert all(Path(line.removeprefix("picture: ")).stat().st_size > 1000 for line in pictures)
+    assert len(pictures) == 3
+    again = run(
+        *("--config", tmp_path / "one" / "_manifest.json", "--output", tmp_path / "two"),
+        RAY_ADDRESS=ray_cluster,
+    )
+    assert again.returncode == 0, again.stdout + again.stderr
+    one, two = (json.loads((tmp_path / n / "report.json").read_text()) for n in ("one", "two"))
+    assert one == two
