@@ -24,38 +24,93 @@ QUARANTINE: Final = pa.schema(
         ("source", pa.string()),
         ("image_id", pa.string()),
         ("mask_id", pa.string()),  # null: the image itself, where it has no masks
-        ("stage", pa.string()),  # index, decode or tokenize
+        ("stage", pa.string()),  # index, decode, ingest, embed or tokenize
         ("reason", pa.string()),  # stable code, counted in summaries
         ("detail", pa.string()),  # one sentence for a person
     ]
 )
 """A row that was left out. A rejected image gives one row per mask, or one row if it has none."""
 
-DECODED_MASK: Final = pa.struct([("mask_id", pa.string()), ("category", pa.string()), ("rle", RLE)])
+MASK: Final = pa.struct(
+    [("mask_id", pa.string()), ("rle", RLE), ("category", pa.string()), ("is_crowd", pa.bool_())]
+)
+"""A checked mask of an image."""
+
+SPAN: Final = pa.struct(
+    [
+        ("start", pa.int32()),  # characters, from 0
+        ("end", pa.int32()),  # after the last one
+        ("mask_ids", pa.list_(pa.string())),
+        ("role", pa.string()),
+    ]
+)
+"""Some characters of a text and the masks they speak of; roles: `samtok.scenes.grounded_text`."""
+
+TEXT: Final = pa.struct(
+    [
+        ("kind", pa.string()),
+        ("text", pa.string()),
+        ("mask_ids", pa.list_(pa.string())),
+        ("spans", pa.list_(SPAN)),
+    ]
+)
+"""Something said about an image; kinds: `samtok.scenes.grounded_text`."""
+
+_IMAGE: Final = [
+    ("image_id", pa.string()),
+    ("image_uri", pa.string()),  # absolute path, s3://… or scene:…
+    ("height", pa.int32()),
+    ("width", pa.int32()),
+    ("source", pa.string()),
+]
+
+CORPUS: Final = pa.schema(
+    [
+        *_IMAGE,
+        ("image", pa.large_binary()),  # the encoded file; null where it is to be read from its uri
+        ("masks", pa.list_(MASK)),
+        ("texts", pa.list_(TEXT)),
+    ]
+)
+"""The output of ingestion: one row per image."""
+
+EMBEDDING_MAPS: Final = ("embedding_image", "embedding_fine", "embedding_middle")
+"""Columns of the three maps: float16, C order, shapes in the manifest (`TokenizerConfig`'s)."""
+
+_MAPS: Final = [(name, pa.large_binary()) for name in EMBEDDING_MAPS]
+
+EMBEDDINGS: Final = pa.schema([*_IMAGE, *_MAPS, ("masks", pa.list_(MASK))])
+"""The output of embedding: one row per image; maps are null where there are no masks."""
+
+_LEFT_OUT: Final = [
+    ("is_rejected", pa.bool_()),  # the image itself is left out
+    ("quarantined", pa.list_(pa.struct(list(QUARANTINE)))),
+]
+
+EMBEDDED: Final = pa.schema([*EMBEDDINGS, *_LEFT_OUT])
+"""An image with its embedding, before what was left out is written elsewhere."""
 
 DECODED: Final = pa.schema(
     [
-        ("image_id", pa.string()),
-        ("image_uri", pa.string()),
-        ("height", pa.int32()),
-        ("width", pa.int32()),
-        ("source", pa.string()),
-        ("pixels", pa.large_binary()),  # uint8 (L, L, 3), RGB, network input size; null if rejected
-        ("masks", pa.list_(DECODED_MASK)),
-        ("quarantined", pa.list_(pa.struct(list(QUARANTINE)))),
+        *EMBEDDED,  # maps are null unless the source is embeddings
+        ("pixels", pa.large_binary()),  # uint8 (L, L, 3), RGB, network input size
     ]
 )
-"""An image ready for the tokenizer, with its checked masks and what was left out of them."""
+"""An image ready for the tokenizer, with its checked masks and what was left out of them.
+
+Pixels and maps are null where the image is rejected or has no masks.
+"""
 
 TOKENIZED: Final = pa.schema(
     [
-        *(field for field in DECODED if field.name != "pixels"),
+        *(field for field in EMBEDDED if field.name not in EMBEDDING_MAPS),
         ("codes", pa.list_(pa.list_(pa.int16(), 2))),
         ("reconstruction_iou", pa.list_(pa.float32())),
         ("was_embedded", pa.bool_()),
     ]
 )
-"""The same without pixels, with codes (and reconstruction IoU where asked for) per mask."""
+"""The same without pixels and maps, with codes (and reconstruction IoU where asked for) per mask.
+"""
 
 MASK_WORDS: Final = pa.schema(
     [

@@ -25,21 +25,25 @@ import pyarrow as pa
 from pipelines import columns
 from pipelines.corpus.index import INDEX_QUARANTINE_PREFIX, QUARANTINE_FOLDER
 from pipelines.storage import Place
-from samtok.masks import rle_area, rle_box
-from samtok.metrics.codebook import code_histogram, count_collisions
-from samtok.metrics.segmentation import area_bin
-from samtok.words import format_codes
 
-WORDS_FOLDER: Final = "words"
 COMMITS_FOLDER: Final = "_commits"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Figures:
-    """Sums over masks, which add up across blocks and runs."""
+    """Sums over images and masks, which add up across blocks and runs.
+
+    What a job does not count stays 0.
+    """
 
     num_images: int = 0
+    """Images dealt with, rejected ones included."""
+    num_rejected_images: int = 0
     num_masks: int = 0
+    """Masks that came out."""
+    num_texts: int = 0
+    num_bytes: int = 0
+    """Of carried images, or of embedding maps."""
     num_embedded: int = 0
     """Backbone passes."""
     num_collisions: int = 0
@@ -58,7 +62,10 @@ class Figures:
         histograms = [np.array(h) for h in (self.code_histogram, other.code_histogram) if h]
         return Figures(
             num_images=self.num_images + other.num_images,
+            num_rejected_images=self.num_rejected_images + other.num_rejected_images,
             num_masks=self.num_masks + other.num_masks,
+            num_texts=self.num_texts + other.num_texts,
+            num_bytes=self.num_bytes + other.num_bytes,
             num_embedded=self.num_embedded + other.num_embedded,
             num_collisions=self.num_collisions + other.num_collisions,
             quarantined=_add(self.quarantined, other.quarantined),
@@ -70,13 +77,28 @@ class Figures:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Block:
+    """Some finished images, ready to be written."""
+
+    image_ids: list[str]
+    """All of them, those that give no row included."""
+    table: pa.Table
+    """Rows of the output; a table without rows is not written."""
+    quarantined: list[dict[str, Any]]
+    """Rows of `columns.QUARANTINE`."""
+    figures: Figures
+    """Without what :func:`count_quarantined` gives."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Commit:
     """One finished block."""
 
     name: str
     """Hash of its image ids; stem of its files."""
     image_ids: list[str]
-    num_masks: int
+    data_files: list[str]
+    """What it vouches for."""
     figures: Figures
 
     @property
@@ -84,94 +106,98 @@ class Commit:
         """The record itself."""
         return f"{COMMITS_FOLDER}/{self.name}.json"
 
-    @property
-    def data_files(self) -> list[str]:
-        """What it vouches for; a table without rows is not written."""
-        has_rows = {WORDS_FOLDER: self.num_masks, QUARANTINE_FOLDER: self.figures.quarantined}
-        return [f"{folder}/{self.name}.parquet" for folder, rows in has_rows.items() if rows]
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ledger:
+    """The books of one output: writes blocks, and knows which of them count."""
 
-def write_block(output: Place, images: list[dict[str, Any]]) -> Commit:
-    """Write a block of images (rows of `columns.TOKENIZED`); returns its commit record.
+    output: Place
+    folder: str
+    """Where the rows go, below `output`; quarantine and commits lie beside it."""
+    compression: str = "zstd"
+    """Of the rows' columns."""
+    bytes_per_group: int | None = None
+    """About how much a row group holds, for rows of large values; see Place.write_parquet."""
 
-    Nothing is written where a table would be empty, except the record.
-    """
-    image_ids = [image["image_id"] for image in images]
-    name = hashlib.sha256("\n".join(sorted(image_ids)).encode()).hexdigest()[:24]
-    words = [row for image in images for row in mask_rows(image)]
-    quarantined = [row for image in images for row in image["quarantined"]]
-    if words:
-        table = pa.Table.from_pylist(words, schema=columns.MASK_WORDS)
-        output.write_parquet(f"{WORDS_FOLDER}/{name}.parquet", table)
-    if quarantined:
-        table = pa.Table.from_pylist(quarantined, schema=columns.QUARANTINE)
-        output.write_parquet(f"{QUARANTINE_FOLDER}/{name}.parquet", table)
-    figures = _measure(images, words, quarantined)
-    commit = Commit(name=name, image_ids=image_ids, num_masks=len(words), figures=figures)
-    output.write_bytes(commit.file, json.dumps(asdict(commit)).encode())
-    return commit
-
-
-def mask_rows(image: dict[str, Any]) -> list[dict[str, Any]]:
-    """Rows of `columns.MASK_WORDS` of one tokenized image."""
-    codes = np.array(image["codes"], dtype=np.int64).reshape(-1, 2)
-    iou = image["reconstruction_iou"] or [None] * len(codes)
-    shared = {key: image[key] for key in ("image_id", "image_uri", "height", "width", "source")}
-    return [
-        {
-            **shared,
-            "mask_id": mask["mask_id"],
-            "category": mask["category"],
-            "rle": mask["rle"],
-            "bbox": rle_box(mask["rle"]).tolist(),
-            "area": rle_area(mask["rle"]),
-            "codes": pair.tolist(),
-            "words": words,
-            "reconstruction_iou": value,
-            "collides": bool(collides),
-        }
-        for mask, pair, words, value, collides in zip(
-            image["masks"], codes, format_codes(codes), iou, count_collisions(codes), strict=True
+    def write_block(self, block: Block) -> Commit:
+        """Write rows and quarantine of a block and then its commit record, which is returned."""
+        name = hashlib.sha256("\n".join(sorted(block.image_ids)).encode()).hexdigest()[:24]
+        data_files = []
+        if block.table.num_rows:
+            data_files.append(f"{self.folder}/{name}.parquet")
+            self.output.write_parquet(
+                data_files[-1],
+                block.table,
+                compression=self.compression,
+                bytes_per_group=self.bytes_per_group,
+            )
+        if block.quarantined:
+            data_files.append(f"{QUARANTINE_FOLDER}/{name}.parquet")
+            table = pa.Table.from_pylist(block.quarantined, schema=columns.QUARANTINE)
+            self.output.write_parquet(data_files[-1], table)
+        commit = Commit(
+            name=name,
+            image_ids=block.image_ids,
+            data_files=data_files,
+            figures=block.figures + count_quarantined(block.quarantined),
         )
-    ]
+        self.output.write_bytes(commit.file, json.dumps(asdict(commit)).encode())
+        return commit
 
+    def reconcile(self) -> list[Commit]:
+        """Make the output hold just what its commits say, each image once.
 
-def reconcile(output: Place) -> list[Commit]:
-    """Make the output hold just what its commits say, each image once.
-
-    Returns:
-        The commits that count.
-    """
-    kept = read_commits(output)
-    names = {commit.name for commit in kept}
-    for file in output.list_files(COMMITS_FOLDER):
-        if _stem(file) not in names:
-            output.delete(file)
-    for folder in (WORDS_FOLDER, QUARANTINE_FOLDER):
-        for file in output.list_files(folder):
+        Returns:
+            The commits that count.
+        """
+        kept = self.read_commits()
+        names = {commit.name for commit in kept}
+        for file in self.output.list_files(COMMITS_FOLDER):
+            if _stem(file) not in names:
+                self.output.delete(file)
+        for file in self._list_data():
             if _stem(file) not in names and not _stem(file).startswith(INDEX_QUARANTINE_PREFIX):
-                output.delete(file)
-    return kept
+                self.output.delete(file)
+        return kept
+
+    def read_commits(self) -> list[Commit]:
+        """Commits whose files are there and that share no image, by name; changes nothing.
+
+        Files can be gone: a writer that outlives its killed driver may commit just after the next
+        run removed what nobody had committed.
+        """
+        kept: list[Commit] = []
+        covered: set[str] = set()
+        commit_files = self.output.list_files(COMMITS_FOLDER)
+        data = set(self._list_data())
+        for file in commit_files:
+            commit = _read_commit(self.output, file)
+            if commit is None or not data.issuperset(commit.data_files):
+                continue
+            if not covered & set(commit.image_ids):
+                covered |= set(commit.image_ids)
+                kept.append(commit)
+        return kept
+
+    def data_files(self, commits: Iterable[Commit]) -> list[str]:
+        """Files of rows that `commits` vouch for."""
+        prefix = f"{self.folder}/"
+        return [f for commit in commits for f in commit.data_files if f.startswith(prefix)]
+
+    def _list_data(self) -> list[str]:
+        return [
+            file
+            for folder in (self.folder, QUARANTINE_FOLDER)
+            for file in self.output.list_files(folder)
+        ]
 
 
-def read_commits(output: Place) -> list[Commit]:
-    """Commits whose files are there and that share no image, by name; changes nothing.
-
-    Files can be gone: a writer that outlives its killed driver may commit just after the next run
-    removed what nobody had committed.
-    """
-    kept: list[Commit] = []
-    covered: set[str] = set()
-    commit_files = output.list_files(COMMITS_FOLDER)
-    data = {f for folder in (WORDS_FOLDER, QUARANTINE_FOLDER) for f in output.list_files(folder)}
-    for file in commit_files:
-        commit = _read_commit(output, file)
-        if commit is None or not data.issuperset(commit.data_files):
-            continue
-        if not covered & set(commit.image_ids):
-            covered |= set(commit.image_ids)
-            kept.append(commit)
-    return kept
+def count_quarantined(rows: list[dict[str, Any]]) -> Figures:
+    """The figures of quarantined rows."""
+    return Figures(
+        quarantined=dict(Counter(row["reason"] for row in rows)),
+        num_quarantined_masks=sum(row["mask_id"] is not None for row in rows),
+    )
 
 
 def add_figures(commits: Iterable[Commit]) -> Figures:
@@ -189,29 +215,6 @@ def _read_commit(output: Place, file: str) -> Commit | None:
 
 def _stem(file: str) -> str:
     return file.rpartition("/")[2].rpartition(".")[0]
-
-
-def _measure(
-    images: list[dict[str, Any]], words: list[dict[str, Any]], quarantined: list[dict[str, Any]]
-) -> Figures:
-    iou_sum: Counter[str] = Counter()
-    iou_count: Counter[str] = Counter()
-    for row in words:
-        if row["reconstruction_iou"] is not None:
-            iou_sum[area_bin(row["area"])] += row["reconstruction_iou"]
-            iou_count[area_bin(row["area"])] += 1
-    codes = np.array([row["codes"] for row in words], dtype=np.int64).reshape(-1, 2)
-    return Figures(
-        num_images=len(images),
-        num_masks=len(words),
-        num_embedded=sum(image["was_embedded"] for image in images),
-        num_collisions=sum(row["collides"] for row in words),
-        quarantined=dict(Counter(row["reason"] for row in quarantined)),
-        num_quarantined_masks=sum(row["mask_id"] is not None for row in quarantined),
-        code_histogram=code_histogram(codes).tolist(),
-        iou_sum=dict(iou_sum),
-        iou_count=dict(iou_count),
-    )
 
 
 def _add(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:

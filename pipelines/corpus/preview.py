@@ -5,12 +5,17 @@ from __future__ import annotations
 import io
 from typing import Final
 
+import numpy as np
+
+from pipelines.corpus.embed_stage import load_maps
+from pipelines.image_decoding import open_image
 from pipelines.corpus.index import iterate_rows
-from pipelines.corpus.records import Index, Source
+from pipelines.corpus.records import DecodedImage, Index, Source
 from pipelines.storage import Place
+from samtok.errors import InputError
 from samtok.masks import decode_rles
 from samtok.metrics.reconstruction import reconstruct
-from samtok.tokenizer import SAMTok
+from samtok.tokenizer import ImageEmbeddings, SAMTok
 from samtok.visualize import PanelItem, reconstruction_panel
 from samtok.words import format_codes
 
@@ -27,14 +32,18 @@ def write_preview(
         if len(items) >= num_images:
             break
         image = source.decode(row["image_id"], row["payload"])
-        if image.pixels is None or not image.masks:
+        if not image.masks:
             continue
+        try:
+            pixels, embeddings = _see(image, tokenizer)
+        except InputError:
+            continue  # embeddings outlive their images
         rles = [mask.rle for mask in image.masks[:_MAX_MASKS]]
-        masks = decode_rles(rles, *image.pixels.shape[:2])
-        rebuilt = reconstruct(tokenizer, tokenizer.embed(image.pixels), masks)
+        masks = decode_rles(rles, *pixels.shape[:2])
+        rebuilt = reconstruct(tokenizer, embeddings, masks)
         items.append(
             PanelItem(
-                image=image.pixels,
+                image=pixels,
                 masks=masks,
                 reconstructions=rebuilt.masks,
                 words=format_codes(rebuilt.codes),
@@ -47,3 +56,13 @@ def write_preview(
     reconstruction_panel(items).save(encoded, format="PNG")
     output.write_bytes(PREVIEW_FILE, encoded.getvalue())
     return output.uri(PREVIEW_FILE)
+
+
+def _see(image: DecodedImage, tokenizer: SAMTok) -> tuple[np.ndarray, ImageEmbeddings]:
+    """Pixels and embeddings of an image; the backbone runs only if the source holds none."""
+    size = (image.height, image.width)
+    if image.maps is None:
+        assert image.pixels is not None
+        return image.pixels, tokenizer.embed(image.pixels)
+    pixels, _ = open_image(image.image_uri, size)
+    return pixels, load_maps(image.maps, size, tokenizer.config)

@@ -32,9 +32,10 @@ class Progress:
     Args:
         total: images of the corpus.
         done: images finished by earlier runs.
+        verb: what is done to images.
     """
 
-    def __init__(self, total: int, *, done: int = 0) -> None:
+    def __init__(self, total: int, *, done: int = 0, verb: str = "tokenizing") -> None:
         self._total = total
         self._done = done
         self._first: float | None = None
@@ -45,14 +46,14 @@ class Progress:
         self._bar: Bar | None = None
         if sys.stderr.isatty():
             self._bar = Bar(
-                TextColumn("tokenizing"),
+                TextColumn(verb),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TextColumn("images  {task.fields[rates]}"),
                 TimeRemainingColumn(),
                 console=Console(stderr=True),
             )
-            self._task = self._bar.add_task("tokenizing", total=total, completed=done, rates="")
+            self._task = self._bar.add_task(verb, total=total, completed=done, rates="")
 
     def __enter__(self) -> Self:
         if self._bar is not None:

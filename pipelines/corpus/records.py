@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -43,20 +44,53 @@ class DecodedMask:
     """A checked mask of an image."""
 
     mask_id: str
-    category: str
     rle: Rle
+    category: str
+    is_crowd: bool = False
+    """A region of many things rather than one (COCO's ``iscrowd``)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DecodedImage:
-    """An image with its checked masks; no pixels where the image was rejected."""
+    """An image with its checked masks."""
 
     image_id: str
     image_uri: str
-    pixels: np.ndarray | None
-    """uint8, shape (H, W, 3), RGB, or None."""
+    source: str
+    height: int = 0
+    width: int = 0
+    pixels: np.ndarray | None = None
+    """uint8, shape (H, W, 3), RGB; None where there are maps instead, or the image is rejected."""
+    maps: dict[str, bytes] | None = None
+    """Its embedding, by the names of `columns.EMBEDDING_MAPS`, where the source holds it."""
+    content: bytes | None = None
+    """The encoded file; None where it has none (yet)."""
+    is_carried: bool = False
+    """Whether the image is nowhere else to be found, so that a Corpus had better carry it."""
     masks: list[DecodedMask] = field(default_factory=list)
+    texts: list[dict[str, Any]] = field(default_factory=list)
+    """Rows of `columns.TEXT`, where they were asked for."""
     quarantined: list[QuarantinedRow] = field(default_factory=list)
+    is_rejected: bool = False
+
+    @staticmethod
+    def reject(
+        error: InputError, *, source: str, image_id: str, image_uri: str, mask_ids: Sequence[str]
+    ) -> DecodedImage:
+        """An image that is left out: a quarantined row per mask, or one if it has none."""
+        rows: Sequence[str | None] = mask_ids or [None]
+        return DecodedImage(
+            image_id=image_id,
+            image_uri=image_uri,
+            source=source,
+            is_rejected=True,
+            quarantined=[
+                QuarantinedRow.of(
+                    error, source=source, image_id=image_id, mask_id=mask_id, stage="decode"
+                )
+                for mask_id in rows
+            ],
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,6 +128,6 @@ class Source(Protocol):
         """List the corpus, streaming; writes shards and index-stage quarantine under `output`."""
         ...
 
-    def decode(self, image_id: str, payload: str) -> DecodedImage:
+    def decode(self, image_id: str, payload: str, *, with_texts: bool = False) -> DecodedImage:
         """Open one listed image and check its masks; bad rows come back quarantined."""
         ...

@@ -1,4 +1,4 @@
-"""The table at the end of a tokenization job."""
+"""The tables at the end of the jobs over a corpus."""
 
 from __future__ import annotations
 
@@ -6,23 +6,17 @@ import numpy as np
 from rich.table import Table
 
 from pipelines.corpus.progress import MIN_SECONDS_FOR_RATES
-from pipelines.corpus.tokenize import TokenizationSummary
+from pipelines.corpus.run import RunSummary
 from samtok.metrics.codebook import usage_from_histogram
 from samtok.metrics.segmentation import AREA_BINS
 
 _BIN_TEXT = {"small": "small (< 32² px)", "medium": "medium (< 96² px)", "large": "large"}
 
 
-def summary_table(summary: TokenizationSummary) -> Table:
+def words_table(summary: RunSummary) -> Table:
     """Counts, quarantine by reason, reconstruction by area bin, codebook use and throughput."""
     figures = summary.figures
-    table = Table(title=f"mask words in {summary.output}", show_header=False, title_justify="left")
-    table.add_row("images", f"{figures.num_images:,}")
-    table.add_row("masks in", f"{summary.num_masks_listed:,}")
-    table.add_row("masks out", f"{figures.num_masks:,}")
-    table.add_row("masks quarantined", f"{summary.num_quarantined_masks:,}")
-    for reason, count in sorted(figures.quarantined.items(), key=lambda item: -item[1]):
-        table.add_row(f"  {reason}", f"{count:,}")
+    table = _begin_table("mask words", summary)
     if figures.iou_count:
         total = sum(figures.iou_sum.values()) / sum(figures.iou_count.values())
         table.add_row("mean reconstruction IoU", f"{total:.4f}")
@@ -40,9 +34,43 @@ def summary_table(summary: TokenizationSummary) -> Table:
             )
     table.add_row("masks that share both words on one image", f"{figures.num_collisions:,}")
     table.add_row("images embedded by this run", f"{summary.images_embedded_now:,}")
+    return _end_table(table, summary)
+
+
+def corpus_table(summary: RunSummary) -> Table:
+    """Counts, quarantine by reason, texts, carried bytes and throughput of an ingestion."""
+    table = _begin_table("corpus", summary)
+    table.add_row("texts", f"{summary.figures.num_texts:,}")
+    table.add_row("bytes of carried images", f"{summary.figures.num_bytes:,}")
+    return _end_table(table, summary)
+
+
+def embeddings_table(summary: RunSummary) -> Table:
+    """Counts, quarantine by reason, bytes and throughput of an embedding run."""
+    table = _begin_table("image embeddings", summary)
+    table.add_row("images with masks, embedded", f"{summary.figures.num_embedded:,}")
+    table.add_row("images embedded by this run", f"{summary.images_embedded_now:,}")
+    table.add_row("bytes of embeddings", f"{summary.figures.num_bytes:,}")
+    return _end_table(table, summary)
+
+
+def _begin_table(what: str, summary: RunSummary) -> Table:
+    figures = summary.figures
+    table = Table(title=f"{what} in {summary.output}", show_header=False, title_justify="left")
+    table.add_row("images in", f"{figures.num_images:,}")
+    table.add_row("images out", f"{summary.num_images_out:,}")
+    table.add_row("masks in", f"{summary.num_masks_listed:,}")
+    table.add_row("masks out", f"{figures.num_masks:,}")
+    table.add_row("masks quarantined", f"{summary.num_quarantined_masks:,}")
+    for reason, count in sorted(figures.quarantined.items(), key=lambda item: -item[1]):
+        table.add_row(f"  {reason}", f"{count:,}")
+    return table
+
+
+def _end_table(table: Table, summary: RunSummary) -> Table:
     if summary.seconds_streaming >= MIN_SECONDS_FOR_RATES:
         images = summary.images_streamed / summary.seconds_streaming
         masks = summary.masks_streamed / summary.seconds_streaming
-        table.add_row("throughput, actors up", f"{images:.1f} images/s, {masks:.1f} masks/s")
+        table.add_row("throughput, workers up", f"{images:.1f} images/s, {masks:.1f} masks/s")
     table.add_row("seconds, all in", f"{summary.seconds:.1f}")
     return table

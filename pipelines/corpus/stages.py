@@ -6,14 +6,14 @@ Each takes an Arrow table of images and gives one. Nothing here imports torch, w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
 
 from pipelines import columns
-from pipelines.corpus.commits import write_block
+from pipelines.corpus.commits import Block, Commit, Ledger
 from pipelines.corpus.index import in_batches, iterate_rows
 from pipelines.corpus.records import DecodedImage, Source
 from pipelines.storage import Place
@@ -25,6 +25,22 @@ SHARDS = pa.schema([("shard", pa.string()), ("done", pa.list_(pa.string()))])
 """Work to do: an index shard, and those of its images that earlier runs finished."""
 
 BLOCK_SUMMARY = pa.schema([("num_images", pa.int64()), ("num_masks", pa.int64())])
+
+
+def list_todo(output: Place, shards: pa.Table) -> Iterator[dict[str, Any]]:
+    """Index rows (`columns.INDEX`) of `SHARDS` that are left to do."""
+    for shard in shards.to_pylist():
+        done = set(shard["done"])
+        for row in iterate_rows(output, [shard["shard"]]):
+            if row["image_id"] not in done:
+                yield row
+
+
+def summarize(commit: Commit) -> pa.Table:
+    """The `BLOCK_SUMMARY` row of a block that was written."""
+    figures = commit.figures
+    summary = {"num_images": figures.num_images, "num_masks": figures.num_masks}
+    return pa.Table.from_pylist([summary], schema=BLOCK_SUMMARY)
 
 
 class DecodeStage:
@@ -46,49 +62,44 @@ class DecodeStage:
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
         """Tables of `columns.DECODED` from a table of `SHARDS`."""
-        for shard in table.to_pylist():
-            done = set(shard["done"])
-            todo = (
-                row
-                for row in iterate_rows(self._output, [shard["shard"]])
-                if row["image_id"] not in done
-            )
-            for rows in in_batches(todo, _IMAGES_PER_DECODE_BATCH):
-                images = [self._source.decode(row["image_id"], row["payload"]) for row in rows]
-                decoded = [self._to_row(image) for image in images]
-                yield pa.Table.from_pylist(decoded, schema=columns.DECODED)
+        for rows in in_batches(list_todo(self._output, table), _IMAGES_PER_DECODE_BATCH):
+            images = [self._source.decode(row["image_id"], row["payload"]) for row in rows]
+            decoded = [self._to_row(image) for image in images]
+            yield pa.Table.from_pylist(decoded, schema=columns.DECODED)
 
     def _to_row(self, image: DecodedImage) -> dict[str, Any]:
-        height, width = (0, 0) if image.pixels is None else image.pixels.shape[:2]
         pixels = None
         if image.pixels is not None and image.masks:
             pixels = resize_image(image.pixels, self._image_size).tobytes()
+        maps = image.maps if image.maps and image.masks else {}
         return {
             "image_id": image.image_id,
             "image_uri": image.image_uri,
-            "height": height,
-            "width": width,
-            "source": self._source.name,
+            "height": image.height,
+            "width": image.width,
+            "source": image.source,
             "pixels": pixels,
+            **maps,
             "masks": [asdict(mask) for mask in image.masks],
+            "is_rejected": image.is_rejected,
             "quarantined": [asdict(row) for row in image.quarantined],
         }
 
 
 class WriteStage:
-    """Write words and quarantine of a block and then its commit record.
+    """Write the rows and quarantine of a block and then its commit record.
 
-    Columns in: `columns.TOKENIZED`. Columns out: `BLOCK_SUMMARY`, one row per block.
+    Columns in: those that `build_block` takes. Columns out: `BLOCK_SUMMARY`, one row per block.
 
     Args:
-        output: where the job writes.
+        ledger: of the job's output.
+        build_block: turns images into rows of the output.
     """
 
-    def __init__(self, output: Place) -> None:
-        self._output = output
+    def __init__(self, ledger: Ledger, build_block: Callable[[pa.Table], Block]) -> None:
+        self._ledger = ledger
+        self._build_block = build_block
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Write a block; returns its summary row."""
-        commit = write_block(self._output, table.to_pylist())
-        summary = {"num_images": len(commit.image_ids), "num_masks": commit.num_masks}
-        return pa.Table.from_pylist([summary], schema=BLOCK_SUMMARY)
+        return summarize(self._ledger.write_block(self._build_block(table)))

@@ -6,25 +6,25 @@ do not depend on who shares a batch.
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import torch
 
 from pipelines import columns
-from pipelines.corpus.records import QuarantinedRow
+from pipelines.corpus.embed_stage import embed_pixels, load_maps, quarantine_masks
 from samtok.errors import InputError
 from samtok.masks import decode_rles
 from samtok.metrics.reconstruction import reconstruct
-from samtok.tokenizer import SAMTok
+from samtok.tokenizer import ImageEmbeddings, SAMTok
 
 _MASK_PIXELS_AT_ONCE = 1 << 26
 
 
 class TokenizeStage:
     """Encode all masks of each image, in a pool of actors.
+
+    Images that come with their maps are not embedded again.
 
     Columns in: `columns.DECODED`. Columns out: `columns.TOKENIZED`. State held: the tokenizer.
 
@@ -42,39 +42,36 @@ class TokenizeStage:
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Columns out for columns in."""
-        rows = [self._tokenize(row) for row in table.to_pylist()]
+        rows = []
+        for position in range(table.num_rows):  # one at a time: pixels and maps are large
+            image = table.slice(position, 1)
+            row = image.drop_columns(["pixels", *columns.EMBEDDING_MAPS]).to_pylist()[0]
+            rows.append(self._tokenize(row, image))
         return pa.Table.from_pylist(rows, schema=columns.TOKENIZED)
 
-    def _tokenize(self, row: dict[str, Any]) -> dict[str, Any]:
-        pixels = row.pop("pixels")
-        row.update(codes=[], reconstruction_iou=[], was_embedded=pixels is not None)
-        if pixels is None:
+    def _tokenize(self, row: dict[str, Any], image: pa.Table) -> dict[str, Any]:
+        row.update(codes=[], reconstruction_iou=[], was_embedded=False)
+        if not row["masks"]:
             return row
         try:
-            row.update(self._encode(pixels, row))
+            if image["embedding_image"].null_count:
+                embeddings = embed_pixels(self._tokenizer, image)
+                row["was_embedded"] = True
+            else:
+                maps = {name: image[name][0].as_buffer() for name in columns.EMBEDDING_MAPS}
+                size = (row["height"], row["width"])
+                embeddings = load_maps(maps, size, self._tokenizer.config)
+            row.update(self._encode(embeddings, row))
         except InputError as error:
-            row["quarantined"] += [
-                asdict(
-                    QuarantinedRow.of(
-                        error,
-                        source=row["source"],
-                        image_id=row["image_id"],
-                        mask_id=mask["mask_id"],
-                        stage="tokenize",
-                    )
-                )
-                for mask in row["masks"]
-            ]
+            row["quarantined"] += quarantine_masks(row, error, stage="tokenize")
             row["masks"] = []
         except Exception as error:
             error.add_note(f"while tokenizing image {row['image_id']} ({row['image_uri']})")
             raise
         return row
 
-    def _encode(self, pixels: bytes, row: dict[str, Any]) -> dict[str, Any]:
-        side, size = self._tokenizer.config.image_size, (row["height"], row["width"])
-        image = np.frombuffer(pixels, dtype=np.uint8).reshape(side, side, 3)
-        embeddings = self._tokenizer.embed(image, sizes=[size])
+    def _encode(self, embeddings: ImageEmbeddings, row: dict[str, Any]) -> dict[str, Any]:
+        size = (row["height"], row["width"])
         rles = [mask["rle"] for mask in row["masks"]]
         if not self._reconstruct:
             return {"codes": self._tokenizer.encode(embeddings, rles).tolist()}

@@ -104,6 +104,16 @@ class TokenizerConfig:
         """Side of the image embedding, in cells: L / 16."""
         return self.image_size // 16
 
+    @property
+    def embedding_shapes(self) -> dict[str, tuple[int, int, int]]:
+        """(channels, rows, columns) of an image's three maps, by their names in ImageEmbeddings."""
+        side, channels = self.embedding_size, self.d_model
+        return {
+            "image": (channels, side, side),
+            "fine": (channels // 8, 4 * side, 4 * side),
+            "middle": (channels // 4, 2 * side, 2 * side),
+        }
+
     def to_dict(self) -> dict[str, Any]:
         """The config as plain JSON types; :func:`config_from_dict` reads it back."""
         return dataclasses.asdict(self)

@@ -5,7 +5,10 @@ Dimension letters: B images, N masks, H W pixels, C channels.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -35,6 +38,9 @@ MASK_LOGIT_THRESHOLD: Final = 0.5
 _MASKS_PER_CHUNK: Final = 32
 _PIXELS_PER_CHUNK: Final = 1 << 25
 _IMAGES_PER_CHUNK: Final = 8
+_EMBED_WEIGHTS: Final = re.compile(
+    r"\.(image_encoder\.|no_mem_embed$|sam_mask_decoder\.conv_s[01]\.)"
+)
 
 Masks = np.ndarray | torch.Tensor | Sequence[mask_codec.Rle]
 Codes = torch.Tensor | np.ndarray | Sequence[Sequence[int]]
@@ -132,11 +138,21 @@ class SAMTok:
     @property
     def fingerprint(self) -> str:
         """sha256 of the weights (names, shapes and values), in hexadecimal."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(checkpoint.published_state_dict(self.network).items()):
-            digest.update(f"{name}{tuple(tensor.shape)}".encode())
-            digest.update(tensor.cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return _hash_weights(checkpoint.published_state_dict(self.network))
+
+    @property
+    def backbone_fingerprint(self) -> str:
+        """sha256 of all that :meth:`embed` depends on, in hexadecimal.
+
+        The weights of image encoder, no-memory embedding and the decoder's two projections, and the
+        settings that they do not show (input size, heads and windows of the trunk). Tokenizers that
+        differ elsewhere, in mask encoder, decoder or codebooks, share it, and with it embeddings.
+        """
+        weights = checkpoint.published_state_dict(self.network)
+        return _hash_weights(
+            {name: tensor for name, tensor in weights.items() if _EMBED_WEIGHTS.search(name)},
+            json.dumps([self.config.image_size, dataclasses.asdict(self.config.trunk)]),
+        )
 
     @torch.no_grad()
     def embed(
@@ -350,6 +366,14 @@ class SAMTok:
                 f"received {tensor.amin(0).tolist()} to {tensor.amax(0).tolist()}"
             )
         return tensor
+
+
+def _hash_weights(weights: dict[str, torch.Tensor], settings: str = "") -> str:
+    digest = hashlib.sha256(settings.encode())
+    for name, tensor in sorted(weights.items()):
+        digest.update(f"{name}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _boxes_of(masks: np.ndarray, boxes: np.ndarray | torch.Tensor | None) -> torch.Tensor:

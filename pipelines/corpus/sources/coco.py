@@ -16,7 +16,7 @@ from typing import Any
 
 import ijson
 
-from pipelines.corpus.image_decoding import decode_image, read_image_file
+from pipelines.image_decoding import decode_image, read_image_file
 from pipelines.corpus.index import write_index_quarantine, write_shards
 from pipelines.corpus.records import DecodedImage, DecodedMask, Index, QuarantinedRow
 from pipelines.storage import Place
@@ -32,7 +32,8 @@ drop table if exists annotations;
 drop table if exists quarantine;
 create table images (id text primary key, height, width, file_name, position integer);
 create table annotations (
-    id text primary key, image_id text, category text, segmentation text, position integer
+    id text primary key, image_id text, category text, segmentation text, is_crowd integer,
+    position integer
 );
 create table quarantine (image_id text, mask_id text, reason text, detail text);
 """
@@ -107,8 +108,8 @@ class CocoSource:
             num_quarantined_masks=num_quarantined_masks,
         )
 
-    def decode(self, image_id: str, payload: str) -> DecodedImage:
-        """Open the image and check each annotation against it."""
+    def decode(self, image_id: str, payload: str, *, with_texts: bool = False) -> DecodedImage:
+        """Open the image and check each annotation against it; instances have no texts."""
         row = json.loads(payload)
         annotations, folder = row["annotations"], Place.at(self.images)
         file_name = json.loads(row["file_name"])
@@ -117,33 +118,41 @@ class CocoSource:
             if file_name is None:
                 raise InputError("image_path_unsafe", "the image has no file_name")
             declared = _declared_size(row)
-            pixels = decode_image(read_image_file(folder, file_name), file_name, declared)
+            content = read_image_file(folder, file_name)
+            pixels = decode_image(content, file_name, declared)
         except InputError as error:
-            mask_ids: list[str | None] = [mask_id for mask_id, _, _ in annotations]
-            return DecodedImage(
+            return DecodedImage.reject(
+                error,
+                source=_NAME,
                 image_id=image_id,
                 image_uri=uri,
-                pixels=None,
-                quarantined=[
-                    QuarantinedRow.of(
-                        error, source=_NAME, image_id=image_id, mask_id=mask_id, stage="decode"
-                    )
-                    for mask_id in mask_ids or [None]
-                ],
+                mask_ids=[mask_id for mask_id, *_ in annotations],
             )
+        height, width = pixels.shape[:2]
         masks, quarantined = [], []
-        for mask_id, category, segmentation in annotations:
+        for mask_id, category, segmentation, is_crowd in annotations:
             try:
-                rle = segmentation_to_rle(_read_segmentation(segmentation), *pixels.shape[:2])
-                masks.append(DecodedMask(mask_id=mask_id, category=category, rle=rle))
+                rle = segmentation_to_rle(_read_segmentation(segmentation), height, width)
             except InputError as error:
                 quarantined.append(
                     QuarantinedRow.of(
                         error, source=_NAME, image_id=image_id, mask_id=mask_id, stage="decode"
                     )
                 )
+                continue
+            masks.append(
+                DecodedMask(mask_id=mask_id, rle=rle, category=category, is_crowd=bool(is_crowd))
+            )
         return DecodedImage(
-            image_id=image_id, image_uri=uri, pixels=pixels, masks=masks, quarantined=quarantined
+            image_id=image_id,
+            image_uri=uri,
+            source=_NAME,
+            height=height,
+            width=width,
+            pixels=pixels,
+            content=content,
+            masks=masks,
+            quarantined=quarantined,
         )
 
     def _annotation_file(self) -> tuple[Place, str]:
@@ -245,9 +254,10 @@ def _add_annotation(
         detail = f"the segmentation of annotation {mask_id} is nested too deeply"
         _reject(database, image_id, mask_id, "segmentation_malformed", detail)
         return
-    row = (mask_id, image_id, categories[category_id], segmentation, position)
+    is_crowd = entry.get("iscrowd") == 1
+    row = (mask_id, image_id, categories[category_id], segmentation, is_crowd, position)
     try:
-        database.execute("insert into annotations values (?, ?, ?, ?, ?)", row)
+        database.execute("insert into annotations values (?, ?, ?, ?, ?, ?)", row)
     except sqlite3.IntegrityError:
         detail = f"{where} has id {mask_id}, which an earlier annotation has; the first is used"
         _reject(database, image_id, mask_id, "duplicate_annotation_id", detail)
@@ -291,7 +301,7 @@ def _image_rows(database: sqlite3.Connection, limit: int | None) -> Iterator[dic
     query = "select id, height, width, file_name from images order by position limit ?"
     for image_id, height, width, file_name in database.execute(query, (_limit(limit),)):
         annotations = database.execute(
-            "select id, category, segmentation from annotations where image_id = ? "
+            "select id, category, segmentation, is_crowd from annotations where image_id = ? "
             "order by position",
             (image_id,),
         )

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from pipelines.image_decoding import SCENE_SCHEME
 from pipelines.corpus.index import write_shards
 from pipelines.corpus.records import DecodedImage, DecodedMask, Index
 from pipelines.storage import Place
 from samtok.errors import ConfigError
 from samtok.masks import encode_rle
-from samtok.scenes import SPLITS, generate_scene
+from samtok.scenes import SPLITS, describe_scene, generate_scene
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,17 +63,24 @@ class ScenesSource:
             num_quarantined_masks=0,
         )
 
-    def decode(self, image_id: str, payload: str) -> DecodedImage:
+    def decode(self, image_id: str, payload: str, *, with_texts: bool = False) -> DecodedImage:
         """Generate the scene; its masks are right by construction."""
         scene = self._generate(json.loads(payload)["index"])
+        texts = describe_scene(scene, seed=self.seed) if with_texts else ()
+        height, width = scene.image.shape[:2]
         return DecodedImage(
             image_id=image_id,
-            image_uri=f"scene:{scene.scene_id}",
+            image_uri=f"{SCENE_SCHEME}{scene.scene_id}",
+            source=self.name,
+            height=height,
+            width=width,
             pixels=scene.image,
+            is_carried=True,
             masks=[
                 DecodedMask(mask_id=o.mask_id, category=o.category, rle=encode_rle(mask))
                 for o, mask in zip(scene.objects, scene.masks, strict=True)
             ],
+            texts=[asdict(text) for text in texts],
         )
 
     def _generate(self, index: int) -> Any:

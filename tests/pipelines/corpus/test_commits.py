@@ -3,9 +3,12 @@
 import json
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from pipelines.corpus.commits import Figures, add_figures, reconcile, write_block
+from pipelines import columns
+from pipelines.corpus.commits import Figures, Ledger, add_figures
+from pipelines.corpus.word_rows import build_words_block
 from pipelines.storage import Place
 from samtok.masks import encode_rle
 
@@ -27,6 +30,7 @@ def tokenized(image_id, codes, quarantined=()):
         "codes": [list(pair) for pair in codes],
         "reconstruction_iou": [0.5] * len(codes),
         "was_embedded": bool(codes),
+        "is_rejected": not codes and bool(quarantined),
         "quarantined": [
             {
                 "source": "test",
@@ -46,6 +50,15 @@ def output(tmp_path):
     return Place.at(tmp_path / "out")
 
 
+def write_block(output, images):
+    table = pa.Table.from_pylist(images, schema=columns.TOKENIZED)
+    return Ledger(output=output, folder="words").write_block(build_words_block(table))
+
+
+def reconcile(output):
+    return Ledger(output=output, folder="words").reconcile()
+
+
 def files(output):
     return [
         file for folder in ("words", "quarantine", "_commits") for file in output.list_files(folder)
@@ -57,6 +70,7 @@ def test_figures_add_up(output):
     two = write_block(output, [tokenized("b", [(1, 5)]), tokenized("c", [], [(None, "gone")])])
     total = add_figures([one, two])
     assert (total.num_images, total.num_masks, total.num_embedded) == (3, 4, 2)
+    assert total.num_rejected_images == 1
     assert total.num_collisions == 2
     assert total.quarantined == {"gone": 1, "mask_empty": 1}
     assert total.num_quarantined_masks == 1
@@ -73,7 +87,7 @@ def test_a_block_written_twice_is_there_once(output):
     before = files(output)
     write_block(output, block[::-1])
     assert files(output) == before
-    assert sum(c.num_masks for c in reconcile(output)) == 2
+    assert sum(c.figures.num_masks for c in reconcile(output)) == 2
 
 
 def test_files_without_a_commit_are_removed(output):

@@ -12,7 +12,12 @@ def test_cpu_workers_run_without_torch():
     program = (
         "import sys\n"
         "from pipelines.corpus.stages import DecodeStage, WriteStage\n"
+        "from pipelines.corpus.embedding_rows import build_embeddings_block\n"
+        "from pipelines.corpus.ingest import IngestStage\n"
+        "from pipelines.corpus.word_rows import build_words_block\n"
         "from pipelines.corpus.sources.coco import CocoSource\n"
+        "from pipelines.corpus.sources.corpus import CorpusSource\n"
+        "from pipelines.corpus.sources.embeddings import EmbeddingsSource\n"
         "from pipelines.corpus.sources.scenes import ScenesSource\n"
         "ScenesSource(num_images=1, split='val', seed=0)._generate(0)\n"
         "print('torch' in sys.modules)\n"

@@ -12,11 +12,15 @@ import numpy as np
 from PIL import Image
 
 from pipelines.storage import Place
-from samtok.errors import InputError
+from samtok.errors import ConfigError, InputError
+from samtok.scenes import generate_scene
 from samtok.tokenizer.image_transform import MAX_IMAGE_PIXELS
 
 MAX_FILE_BYTES: Final = 1 << 28
 """Files larger than this are not read."""
+
+SCENE_SCHEME: Final = "scene:"
+"""Begins the `image_uri` of a built-in scene, which is no file; its scene_id follows."""
 
 _FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 
@@ -44,6 +48,45 @@ def read_image_file(folder: Place, file_name: str) -> bytes:
         )
     if not folder.is_remote:
         _check_inside(Path(folder.root), file_name)
+    return _read_file(folder, file_name)
+
+
+def open_image(image_uri: str, declared: tuple[int, int] | None) -> tuple[np.ndarray, bytes | None]:
+    """Open an image by the `image_uri` of a row.
+
+    Args:
+        image_uri: an absolute local path, ``s3://…``, or ``scene:…``, which is drawn again.
+        declared: (height, width) that the row gives.
+
+    Returns:
+        uint8, shape (H, W, 3), RGB; and the file, where there is one.
+
+    Raises:
+        InputError: as :func:`read_image_file` and :func:`decode_image`.
+    """
+    if image_uri.startswith(SCENE_SCHEME):
+        return _draw_scene(image_uri), None
+    is_absolute = image_uri.startswith(("/", "s3://"))
+    unsafe = ".." in image_uri.split("/") or "\0" in image_uri or not _is_encodable(image_uri)
+    if not is_absolute or unsafe:
+        raise InputError(
+            "image_path_unsafe",
+            f"image_uri is {image_uri!r}; it must be an absolute path, s3://… or scene:…",
+        )
+    folder, _, name = image_uri.rpartition("/")
+    content = _read_file(Place.at(folder or "/"), name)
+    return decode_image(content, image_uri, declared), content
+
+
+def _draw_scene(image_uri: str) -> np.ndarray:
+    try:
+        split, seed, index = image_uri.removeprefix(SCENE_SCHEME).split("-")
+        return generate_scene(int(index), split=split, seed=int(seed)).image
+    except (ValueError, ConfigError) as error:
+        raise InputError("image_missing", f"{image_uri!r} is no scene: {error}") from error
+
+
+def _read_file(folder: Place, file_name: str) -> bytes:
     try:
         info = folder.filesystem.get_file_info(folder.path(file_name))
         if not info.is_file:

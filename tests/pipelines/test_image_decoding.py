@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.corpus.image_decoding import decode_image, read_image_file
+from pipelines.image_decoding import decode_image, read_image_file
 from pipelines.storage import Place
 from samtok.errors import InputError
 
