@@ -1,19 +1,22 @@
-"""Settings saved by an earlier run, read back: field default < `--config` file < flags."""
+"""Settings from elsewhere than flags: field default < `--preset` < `--config` file < flags."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from pipelines.storage import Place
 from samtok.errors import ConfigError
 
-_FLAG: Final = "--config"
+_CONFIG: Final = "--config"
+_PRESET: Final = "--preset"
 
 
-def expand_config_file(arguments: Sequence[str]) -> list[str]:
-    """Replace `--config FILE` by the flags that FILE stands for, ahead of the flags given.
+def expand_config_file(
+    arguments: Sequence[str], presets: Mapping[str, Mapping[str, Any]] | None = None
+) -> list[str]:
+    """Replace `--config FILE` and `--preset NAME` by the flags they stand for, before those given.
 
     So a saved setting is checked as a typed flag is, an unknown key is an unknown flag, and flags
     on the command line, which come later, win.
@@ -21,28 +24,41 @@ def expand_config_file(arguments: Sequence[str]) -> list[str]:
     Args:
         arguments: of the command line. FILE is a JSON object of settings, or a manifest with
             such an object under `config`; local or ``s3://``.
+        presets: named settings, nested as the config is; with None there is no `--preset`.
 
     Returns:
-        Arguments without `--config`.
+        Arguments without `--config` and `--preset`.
 
     Raises:
-        ConfigError: FILE is missing, is not such a file, or `--config` is given twice.
+        ConfigError: FILE is missing, is not such a file, NAME is unknown, or either is given twice.
     """
-    given, locations = [], []
+    location, given = _take_flag(_CONFIG, arguments, "FILE: the _manifest.json of an earlier run")
+    name = None
+    if presets is not None:
+        name, given = _take_flag(_PRESET, given, f"NAME: {', '.join(presets)}")
+        if name is not None and name not in presets:
+            raise ConfigError(f"--preset is {name!r}; allowed are {', '.join(presets)}")
+    preset = list(_as_flags(presets[name])) if presets and name else []
+    saved = list(_as_flags(_read_settings(location))) if location else []
+    return [*preset, *saved, *given]
+
+
+def _take_flag(flag: str, arguments: Sequence[str], wanted: str) -> tuple[str | None, list[str]]:
+    """Value of a flag that may be given once, and the arguments without it."""
+    rest, values = [], []
     remaining = iter(arguments)
     for argument in remaining:
         name, has_value, value = argument.partition("=")
-        if name != _FLAG:
-            given.append(argument)
+        if name != flag:
+            rest.append(argument)
             continue
-        location = value if has_value else next(remaining, "")
-        if not location:
-            raise ConfigError("--config needs a FILE: the _manifest.json of an earlier run")
-        locations.append(location)
-    if len(locations) > 1:
-        raise ConfigError(f"--config is given {len(locations)} times; give one file")
-    saved = [flag for location in locations for flag in _as_flags(_read_settings(location))]
-    return [*saved, *given]
+        value = value if has_value else next(remaining, "")
+        if not value:
+            raise ConfigError(f"{flag} needs a {wanted}")
+        values.append(value)
+    if len(values) > 1:
+        raise ConfigError(f"{flag} is given {len(values)} times; give it once")
+    return (values[0] if values else None), rest
 
 
 def _read_settings(location: str) -> dict[str, Any]:
@@ -57,10 +73,15 @@ def _read_settings(location: str) -> dict[str, Any]:
     return settings
 
 
-def _as_flags(settings: dict[str, Any]) -> Iterator[str]:
+def _as_flags(settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     for key, value in settings.items():
-        name = key.replace("_", "-")
-        if isinstance(value, bool):
-            yield f"--{name}" if value else f"--no-{name}"
+        name = prefix + key.replace("_", "-")
+        if isinstance(value, Mapping):
+            yield from _as_flags(value, f"{name}.")
+        elif isinstance(value, bool):
+            head, _, last = name.rpartition(".")
+            yield f"--{name}" if value else f"--{head}{'.' if head else ''}no-{last}"
+        elif isinstance(value, (list, tuple)):
+            yield from [f"--{name}", *map(str, value)]
         else:
             yield f"--{name}={value}"

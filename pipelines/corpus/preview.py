@@ -8,9 +8,9 @@ from typing import Final
 import numpy as np
 
 from pipelines.corpus.embed_stage import load_maps
-from pipelines.image_decoding import open_image
 from pipelines.corpus.index import iterate_rows
 from pipelines.corpus.records import DecodedImage, Index, Source
+from pipelines.image_decoding import open_image
 from pipelines.storage import Place
 from samtok.errors import InputError
 from samtok.masks import decode_rles

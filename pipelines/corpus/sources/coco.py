@@ -16,9 +16,9 @@ from typing import Any
 
 import ijson
 
-from pipelines.image_decoding import decode_image, read_image_file
 from pipelines.corpus.index import write_index_quarantine, write_shards
 from pipelines.corpus.records import DecodedImage, DecodedMask, Index, QuarantinedRow
+from pipelines.image_decoding import decode_image, read_image_file
 from pipelines.storage import Place
 from samtok.errors import ConfigError, InputError
 from samtok.masks import segmentation_to_rle

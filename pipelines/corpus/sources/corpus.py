@@ -6,10 +6,10 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.image_decoding import decode_image, open_image
 from pipelines.corpus.records import DecodedImage, Index
 from pipelines.corpus.sources.parquet_rows import RowReader, check_masks, write_row_index
 from pipelines.corpus_reader import open_corpus
+from pipelines.image_decoding import decode_image, open_image
 from pipelines.storage import Place
 from samtok.errors import InputError
 

@@ -6,9 +6,9 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipelines.image_decoding import SCENE_SCHEME
 from pipelines.corpus.index import write_shards
 from pipelines.corpus.records import DecodedImage, DecodedMask, Index
+from pipelines.image_decoding import SCENE_SCHEME
 from pipelines.storage import Place
 from samtok.errors import ConfigError
 from samtok.masks import encode_rle

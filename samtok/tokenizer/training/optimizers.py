@@ -26,17 +26,19 @@ class Optimizers:
     """
 
     def __init__(self, module: nn.Module, config: TokenizerTrainingConfig) -> None:
-        settings = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+        rate, decay = config.learning_rate, config.weight_decay
         matrices = find_matrices(module) if config.optimizer == "muon" else []
         ids = {id(matrix) for matrix in matrices}
         rest = [p for p in module.parameters() if p.requires_grad and id(p) not in ids]
         self.parameters = [*matrices, *rest]
         self._members: list[torch.optim.Optimizer] = [
-            torch.optim.AdamW(rest, betas=_BETAS, **settings)
+            torch.optim.AdamW(rest, lr=rate, betas=_BETAS, weight_decay=decay)
         ]
         if matrices:
             self._members.append(
-                torch.optim.Muon(matrices, adjust_lr_fn="match_rms_adamw", **settings)
+                torch.optim.Muon(
+                    matrices, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw"
+                )
             )
 
     def step(self, learning_rate: float) -> None:
@@ -57,7 +59,7 @@ class Optimizers:
             member.load_state_dict(state)
 
 
-def find_matrices(module: nn.Module) -> list[nn.Parameter]:
+def find_matrices(module: nn.Module) -> list[torch.Tensor]:
     """Trainable weights of linear layers with at least 16 rows and columns."""
     return [
         layer.weight

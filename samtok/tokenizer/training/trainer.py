@@ -177,8 +177,8 @@ class TokenizerTrainer:
         self, batch: TrainingBatch, lane: int, scale: StepScale, *, is_last: bool
     ) -> Objective:
         module = self._module()
-        is_parallel = isinstance(module, DistributedDataParallel)
-        with module.no_sync() if is_parallel and not is_last else nullcontext():
+        waits = isinstance(module, DistributedDataParallel) and not is_last
+        with module.no_sync() if waits else nullcontext():  # type: ignore[operator]
             result: Objective = module(
                 batch,
                 scale,

@@ -1,0 +1,1 @@
+"""Training on Ray Train: what is read when, by whom; the loop of a worker; checkpoints."""

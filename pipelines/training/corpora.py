@@ -1,0 +1,204 @@
+"""Corpora as a training reads them: any run of rows, in any order, from any process."""
+
+from __future__ import annotations
+
+import logging
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.columns import EMBEDDING_MAPS
+from pipelines.corpus_reader import (
+    CorpusFiles,
+    EmbeddingFiles,
+    open_corpus,
+    open_embeddings,
+    read_maps,
+)
+from pipelines.image_decoding import decode_image, read_image_file
+from pipelines.storage import Place
+from samtok.errors import ConfigError, InputError
+from samtok.masks import Rle, encode_rle
+from samtok.scenes import generate_scene
+
+logger = logging.getLogger(__name__)
+
+SCENES_PREFIX = "scenes:"
+
+
+class CorpusImage(NamedTuple):
+    """An image with its masks; either its pixels or its cached maps."""
+
+    pixels: np.ndarray | None
+    """uint8, shape (H, W, 3), RGB."""
+    maps: tuple[np.ndarray, ...] | None
+    """float16: image, fine and middle map."""
+    masks: list[Rle]
+    """COCO run lengths; may be empty."""
+    height: int
+    width: int
+
+
+class TrainingCorpus(Protocol):
+    """Rows by position. Small and picklable: it travels to the workers."""
+
+    @property
+    def num_images(self) -> int:
+        """Rows."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Equal digests, equal rows."""
+        ...
+
+    def read(self, start: int, stop: int) -> Iterator[CorpusImage]:
+        """Rows [start, stop)."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SceneCorpus:
+    """Built-in scenes, drawn when they are read."""
+
+    num_images: int
+    split: str = "train"
+    seed: int = 0
+
+    @property
+    def digest(self) -> str:
+        """Scenes are a function of split and seed."""
+        return f"{SCENES_PREFIX}{self.split}:{self.seed}:{self.num_images}"
+
+    def read(self, start: int, stop: int) -> Iterator[CorpusImage]:
+        """Draw scenes [start, stop)."""
+        for index in range(start, stop):
+            scene = generate_scene(index, split=self.split, seed=self.seed)
+            height, width = scene.image.shape[:2]
+            masks = [encode_rle(mask) for mask in scene.masks]
+            yield CorpusImage(scene.image, None, masks, height, width)
+
+
+class _RowGroup(NamedTuple):
+    file: str
+    number: int
+    start: int
+    """Position of its first row in the corpus."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ParquetCorpus:
+    """A Corpus, or embeddings of one, in Parquet."""
+
+    files: CorpusFiles
+    """Where it lies."""
+    row_groups: tuple[_RowGroup, ...]
+    """In order."""
+    num_images: int
+    """Rows."""
+
+    @staticmethod
+    def of(files: CorpusFiles) -> ParquetCorpus:
+        """Read the footers of the files, and nothing else."""
+        groups: list[_RowGroup] = []
+        total = 0
+        for name in files.files:
+            metadata = pq.read_metadata(files.place.path(name), filesystem=files.filesystem)
+            for index in range(metadata.num_row_groups):
+                groups.append(_RowGroup(name, index, total))
+                total += metadata.row_group(index).num_rows
+        return ParquetCorpus(files=files, row_groups=tuple(groups), num_images=total)
+
+    @property
+    def digest(self) -> str:
+        """Of the manifest."""
+        return self.files.digest
+
+    def read(self, start: int, stop: int) -> Iterator[CorpusImage]:
+        """Rows [start, stop), a row group at a time."""
+        starts = [group.start for group in self.row_groups]
+        first = bisect_right(starts, start) - 1
+        for group in self.row_groups[first : bisect_right(starts, stop - 1)]:
+            table = self._read_group(group)
+            begin = max(0, start - group.start)
+            yield from self._rows(table.slice(begin, stop - group.start - begin))
+
+    def _read_group(self, group: _RowGroup) -> pa.Table:
+        wanted = ["height", "width", "masks"]
+        wanted += list(EMBEDDING_MAPS) if self._has_maps else ["image", "image_uri"]
+        path = self.files.place.path(group.file)
+        with self.files.filesystem.open_input_file(path) as stream:
+            return pq.ParquetFile(stream).read_row_group(group.number, columns=wanted)
+
+    def _rows(self, table: pa.Table) -> Iterator[CorpusImage]:
+        plain = table.select([n for n in table.column_names if n not in EMBEDDING_MAPS])
+        maps = self._maps_of(table) if self._has_maps else None
+        for row in plain.to_pylist():
+            masks = [mask["rle"] for mask in row["masks"]]
+            size = row["height"], row["width"]
+            if maps is None:
+                yield _open_image(row, masks)
+            else:  # rows without masks carry no maps
+                yield CorpusImage(None, next(maps) if masks else None, masks, *size)
+
+    @property
+    def _has_maps(self) -> bool:
+        return isinstance(self.files, EmbeddingFiles)
+
+    def _maps_of(self, table: pa.Table) -> Iterator[tuple[np.ndarray, ...]]:
+        assert isinstance(self.files, EmbeddingFiles)
+        shapes = self.files.shapes
+        levels = [read_maps(table.column(name), shapes[name]) for name in EMBEDDING_MAPS]
+        return iter(zip(*levels, strict=True))
+
+
+def open_training_corpus(location: str) -> TrainingCorpus:
+    """The corpus at a location.
+
+    Args:
+        location: output of ``jobs/ingest_corpus.py``, local or ``s3://``; or ``scenes:N``,
+            ``scenes:N:SPLIT`` or ``scenes:N:SPLIT:SEED`` for N built-in scenes.
+
+    Raises:
+        ConfigError: there is no such corpus, or it has no masks.
+    """
+    if not location.startswith(SCENES_PREFIX):
+        return ParquetCorpus.of(open_corpus(location))
+    number, *rest = location.removeprefix(SCENES_PREFIX).split(":")
+    try:
+        num_images, seed = int(number), int(rest[1]) if len(rest) > 1 else 0
+    except ValueError as error:
+        raise ConfigError(
+            f"corpus {location!r}: scenes are named scenes:N, scenes:N:SPLIT or scenes:N:SPLIT:SEED"
+        ) from error
+    return SceneCorpus(num_images=num_images, split=rest[0] if rest else "train", seed=seed)
+
+
+def open_cached_corpus(location: str, backbone_fingerprint: str) -> TrainingCorpus:
+    """Embeddings written by ``jobs/embed_corpus.py``, which must be of this backbone.
+
+    Raises:
+        ConfigError: there are none, they have no masks, or another backbone made them.
+    """
+    return ParquetCorpus.of(open_embeddings(location, backbone_fingerprint=backbone_fingerprint))
+
+
+def _open_image(row: dict[str, Any], masks: list[Rle]) -> CorpusImage:
+    content, uri = row["image"], row["image_uri"]
+    height, width = row["height"], row["width"]
+    if not masks:
+        return CorpusImage(None, None, [], height, width)
+    try:
+        if content is None:
+            folder, _, name = Place.at(uri).root.rpartition("/")
+            content = read_image_file(Place.at(folder), name)
+        pixels = decode_image(content, uri, (height, width))
+    except InputError as error:  # ingestion read it; it went bad or away since
+        logger.warning("an image is left out of the training: %s", error)
+        return CorpusImage(None, None, [], height, width)
+    return CorpusImage(pixels, None, masks, height, width)

@@ -1,0 +1,35 @@
+"""Named settings of trainings, by flag of the job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+TOKENIZER_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "tiny": {
+        "size": "tiny",
+        "corpus": ["scenes:1000000"],
+        "images_per_step": 8,
+        "images_per_lane": 4,
+        "training": {
+            "num_steps": 7500,
+            "quantize_from_step": 3500,
+            "optimizer": "muon",
+            "learning_rate": 3e-3,
+            "quantized_learning_rate": 2e-3,
+            "commitment_weight": 0.25,
+            "box_point_share": 0.5,
+            "object_map_weight": 1.0,
+            "backbone": "full",
+        },
+    },
+    "published": {
+        "size": "hiera_l",
+        "images_per_step": 128,
+        "images_per_lane": 2,
+        "masks_per_image": 8,
+        "training": {"num_steps": 200_000},
+    },
+}
+"""tiny: the packaged tokenizer, from scratch. published: the paper's recipe (section 4.1), 128
+images of 8 masks for its 1,024 masks a step; 209M masks are 204,000 steps."""
