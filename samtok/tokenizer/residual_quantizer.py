@@ -34,6 +34,22 @@ class Quantized(NamedTuple):
     """float32, shape (N, D, C): what each codebook was given to snap; no gradient."""
 
 
+class Restarts(NamedTuple):
+    """When a code counts as dead, and what a restarted one begins with.
+
+    The published 1 and 1 fit its steps of 1,024 masks, of which a code gets 4 on average. A step of
+    a few masks gives every code far less than 1: all of them would restart all the time.
+    """
+
+    below: float = 1.0
+    """A code is dead where its running count, in vectors per step, falls below this."""
+    size: float = 1.0
+    """Running count that a restarted code begins with; above `below`, it has time to be found."""
+
+
+PUBLISHED_RESTARTS: Final = Restarts()
+
+
 class Codebook(nn.Module):
     """K vectors with the running statistics they are computed from.
 
@@ -73,7 +89,11 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def update(
-        self, vectors: torch.Tensor, codes: torch.Tensor, generator: torch.Generator
+        self,
+        vectors: torch.Tensor,
+        codes: torch.Tensor,
+        generator: torch.Generator,
+        restarts: Restarts = PUBLISHED_RESTARTS,
     ) -> None:
         """Move the running statistics towards a batch, restart dead codes, recompute the rows.
 
@@ -85,16 +105,17 @@ class Codebook(nn.Module):
             vectors: float32, shape (N, C), this process's part of the batch.
             codes: int64, shape (N,): the row chosen for each.
             generator: of the restarts; in the same state in every process.
+            restarts: when a code counts as dead.
         """
         counts = torch.bincount(codes, minlength=self.size).to(vectors.dtype)
         sums = torch.zeros_like(self.embed_ema).index_add_(0, codes, vectors)
         self.cluster_size_ema.lerp_(sum_over_processes(counts), 1 - self.decay)
         self.embed_ema.lerp_(sum_over_processes(sums), 1 - self.decay)
-        dead = self.cluster_size_ema < 1
+        dead = self.cluster_size_ema < restarts.below
         if bool(dead.any()):
             candidates = self._draw_restart_candidates(gather_rows(vectors), generator)
-            self.embed_ema[dead] = candidates[dead]
-            self.cluster_size_ema[dead] = 1.0
+            self.embed_ema[dead] = candidates[dead] * restarts.size
+            self.cluster_size_ema[dead] = restarts.size
         self._recompute_rows()
 
     @torch.no_grad()
@@ -167,7 +188,11 @@ class ResidualQuantizer(nn.Module):
         )
 
     def update(
-        self, residuals: torch.Tensor, codes: torch.Tensor, generator: torch.Generator
+        self,
+        residuals: torch.Tensor,
+        codes: torch.Tensor,
+        generator: torch.Generator,
+        restarts: Restarts = PUBLISHED_RESTARTS,
     ) -> None:
         """One step of every codebook's moving averages; see :meth:`Codebook.update`.
 
@@ -176,9 +201,10 @@ class ResidualQuantizer(nn.Module):
                 codebooks as they are now.
             codes: int64, shape (N, D).
             generator: of the restarts; in the same state in every process.
+            restarts: when a code counts as dead.
         """
         for book, codebook in enumerate(self.codebooks):
-            codebook.update(residuals[:, book], codes[:, book], generator)  # type: ignore[operator]
+            codebook.update(residuals[:, book], codes[:, book], generator, restarts)  # type: ignore[operator]
 
     def look_up(self, codes: torch.Tensor) -> torch.Tensor:
         """Sum of the rows of int64 codes (N, D); a missing code (-1) adds nothing.

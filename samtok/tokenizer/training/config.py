@@ -43,6 +43,11 @@ class TokenizerTrainingConfig:
     kmeans_start: bool = False
     """Start the codebooks from k-means over mask embeddings even where the quantizer is on from
     step 0."""
+    restart_below: float = 1.0
+    """A code restarts where its running count, in masks per step, falls below this. The published 1
+    fits steps of 1,024 masks, 4 for each code; take a quarter of the masks per step and code."""
+    restart_size: float = 1.0
+    """Running count that a restarted code begins with, at least --training.restart-below."""
     kmeans_vectors: int = 4096
     """Mask embeddings gathered for k-means, at least."""
     box_loss_weight: float = 1.0
@@ -72,6 +77,11 @@ class TokenizerTrainingConfig:
         for name in ("num_points", "kmeans_vectors", "trainable_blocks"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; at least 1 is needed")
+        if self.restart_size < self.restart_below:
+            raise ConfigError(
+                f"restart_size is {self.restart_size}, below restart_below "
+                f"({self.restart_below}); a restarted code would be dead at once"
+            )
         for name in ("learning_rate", "clip_norm"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be above 0")

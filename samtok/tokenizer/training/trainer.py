@@ -29,7 +29,7 @@ from samtok.errors import CheckpointError
 from samtok.tokenizer.collectives import gather_rows, num_processes, sum_over_processes
 from samtok.tokenizer.kmeans import cluster
 from samtok.tokenizer.network import TokenizerNetwork
-from samtok.tokenizer.residual_quantizer import Codebook
+from samtok.tokenizer.residual_quantizer import Codebook, Restarts
 from samtok.tokenizer.training.batches import TrainingBatch
 from samtok.tokenizer.training.config import (
     TokenizerTrainingConfig,
@@ -208,7 +208,9 @@ class TokenizerTrainer:
     def _update_codebooks(self, results: list[Objective]) -> None:
         residuals = torch.cat([r.residuals for r in results if r.residuals is not None])
         codes = torch.cat([r.codes for r in results if r.codes is not None])
-        self.network.quantizer.update(residuals, codes, self._generator(_RESTARTS_LANE))
+        restarts = Restarts(self.config.restart_below, self.config.restart_size)
+        generator = self._generator(_RESTARTS_LANE)
+        self.network.quantizer.update(residuals, codes, generator, restarts)
 
     def _sum_losses(self, results: list[Objective]) -> dict[str, float]:
         names = list(results[0].losses)

@@ -1,0 +1,169 @@
+"""Training a tokenizer on a real local cluster: tracked, repeatable, survives kills."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipelines.tracking_config import TrackingConfig
+from pipelines.training.tokenizer import TrainTokenizerConfig, run_tokenizer_training
+from samtok import SAMTok
+from samtok.errors import CheckpointError, ConfigError
+from samtok.tokenizer.training import TokenizerTrainingConfig
+
+ROOT = Path(__file__).parents[3]
+
+
+def settings(folder, init, **changes):
+    """A short training of the small tokenizer; both phases, codebooks from k-means."""
+    training = {
+        "num_steps": 8,
+        "quantize_from_step": 4,
+        "learning_rate": 1e-3,
+        "num_points": 64,
+        "kmeans_vectors": 256,
+        "object_map_weight": 1.0,
+        "backbone": "full",
+        "restart_below": 0.02,
+        "restart_size": 0.1,
+        **changes.pop("training", {}),
+    }
+    return TrainTokenizerConfig(
+        **{
+            "output": str(folder),
+            "corpus": ("scenes:400",),
+            "init": str(init),
+            "images_per_step": 8,
+            "images_per_lane": 4,
+            "images_per_window": 32,
+            "validation_corpus": "scenes:6:val",
+            "validate_every": 4,
+            "checkpoint_every": 2,
+            "log_every": 1,
+            "training": TokenizerTrainingConfig(**training),
+            "tracking": TrackingConfig(enabled=False),
+            "register": "",
+            **changes,
+        }
+    )
+
+
+def weights(summary):
+    return SAMTok.from_pretrained(summary.tokenizer, device="cpu").network.state_dict()
+
+
+@pytest.fixture(scope="module")
+def alone(ray_cluster, small_tokenizer_folder, tmp_path_factory):
+    """What one worker makes of it, with its run in a local MLflow store."""
+    folder = tmp_path_factory.mktemp("alone")
+    store = TrackingConfig(uri=f"sqlite:///{folder}/mlflow.db")
+    config = settings(folder / "out", small_tokenizer_folder, tracking=store, register="tok")
+    return config, run_tokenizer_training(config)
+
+
+@pytest.mark.ray
+def test_two_workers_train_as_one_with_twice_the_lanes(alone, small_tokenizer_folder, tmp_path):
+    config = settings(tmp_path, small_tokenizer_folder, num_workers=2)
+    shared = run_tokenizer_training(config)
+    start = SAMTok.from_pretrained(small_tokenizer_folder, device="cpu").network.state_dict()
+    one, two = weights(alone[1]), weights(shared)
+    learned = sum(float((one[k] - start[k]).square().sum()) for k in start) ** 0.5
+    apart = sum(float((one[k] - two[k]).square().sum()) for k in start) ** 0.5
+    assert learned > 0.1
+    assert apart < 0.01 * learned
+
+
+@pytest.mark.ray
+def test_run_is_in_mlflow(alone):
+    from mlflow import MlflowClient
+
+    config, summary = alone
+    client = MlflowClient(config.tracking.uri)
+    run = client.get_run(summary.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["training.num_steps"] == "8"
+    assert run.data.tags["tokenizer_fingerprint"] == summary.fingerprint
+    for name in ("loss_bce", "loss_dice", "learning_rate", "masks_per_second", "validation/iou"):
+        assert name in run.data.metrics, name
+    steps = [m.step for m in client.get_metric_history(summary.run_id, "loss_commitment")]
+    assert steps == [5, 6, 7, 8]  # the quantizer goes on at step 4
+    pictures = {a.path for a in client.list_artifacts(summary.run_id, "images")}
+    assert any("panel" in path for path in pictures)
+    assert any("code_usage" in path for path in pictures)
+    version = client.get_model_version_by_alias("tok", "latest")
+    assert int(version.version) == summary.model_version
+
+
+@pytest.mark.ray
+def test_finished_training_is_not_done_again(alone):
+    config, summary = alone
+    again = run_tokenizer_training(config)
+    assert again.fingerprint == summary.fingerprint
+    assert again.run_id == summary.run_id
+
+
+@pytest.mark.ray
+def test_output_of_other_settings_is_refused(alone):
+    config, _ = alone
+    other = dataclasses.replace(
+        config, training=dataclasses.replace(config.training, learning_rate=2e-3)
+    )
+    with pytest.raises(CheckpointError, match="other settings"):
+        run_tokenizer_training(other)
+
+
+_KILLED = """
+import sys
+sys.path[:0] = [{root!r}]
+from tests.pipelines.training.test_tokenizer import settings
+from pipelines.training.tokenizer import run_tokenizer_training
+run_tokenizer_training(settings({folder!r}, {init!r}))
+"""
+
+
+@pytest.mark.ray
+def test_killed_driver_and_resumed_run_end_as_an_uninterrupted_one(
+    alone, ray_cluster, small_tokenizer_folder, tmp_path
+):
+    """The driver is killed once there is a checkpoint; the same settings go on from there."""
+    code = _KILLED.format(root=str(ROOT), folder=str(tmp_path), init=str(small_tokenizer_folder))
+    environment = {**os.environ, "RAY_ADDRESS": ray_cluster}
+    driver = subprocess.Popen([sys.executable, "-c", code], env=environment, cwd=ROOT)
+    deadline = time.monotonic() + 400
+    while not list(tmp_path.glob("ray_train/step-*/state.pt")):
+        assert driver.poll() is None, "the driver ended by itself"
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    resumed = run_tokenizer_training(settings(tmp_path, small_tokenizer_folder))
+    one, two = weights(alone[1]), weights(resumed)
+    for key, value in one.items():
+        torch.testing.assert_close(two[key], value, atol=1e-6, rtol=1e-5, msg=key)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"corpus": ("nowhere",)}, "nothing to read"),
+        ({"corpus": ()}, "--corpus or --embeddings"),
+        ({"corpus": ("scenes:x",)}, "scenes:N"),
+        ({"corpus": ("scenes:1",)}, "1 images and a step 2"),
+        ({"num_workers": 3}, "2 micro-batches and the training 3 workers"),
+        ({"images_per_step": 7}, "--images-per-step is 7"),
+        ({"embeddings": ("e",), "corpus": ()}, "--training.backbone is full"),
+    ],
+)
+def test_bad_settings_stop_before_any_cluster_work(
+    changes, message, small_tokenizer_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("pipelines.training.tokenizer.connect", lambda: pytest.fail("connected"))
+    with pytest.raises(ConfigError, match=message):
+        run_tokenizer_training(settings(tmp_path, small_tokenizer_folder, **changes))
+    assert not list(tmp_path.iterdir())
