@@ -320,6 +320,7 @@ def _choose_best(result: ray.train.Result) -> tuple[ray.train.Checkpoint, dict[s
 def _publish(checkpoint: ray.train.Checkpoint, output: Place) -> SAMTok:
     """Copy the tokenizer of a checkpoint to where users look for it."""
     source = f"{checkpoint.path}/{TOKENIZER_FOLDER}"
+    output.filesystem.create_dir(output.path(TOKENIZER_FOLDER), recursive=True)
     pafs.copy_files(
         source,
         output.path(TOKENIZER_FOLDER),
