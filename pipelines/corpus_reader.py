@@ -144,6 +144,7 @@ def read_maps(column: pa.ChunkedArray | pa.Array, shape: tuple[int, ...]) -> np.
     ends = np.frombuffer(offset_buffer, np.int64)[column.offset :]
     # A null takes no bytes, so the others lie side by side.
     flat = np.frombuffer(values, np.uint8)[ends[0] : ends[len(column)]].view(np.float16)
+    flat.flags.writeable = False
     return flat.reshape(-1, *shape)
 
 

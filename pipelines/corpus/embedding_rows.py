@@ -17,8 +17,10 @@ EMBEDDINGS_FOLDER: Final = "embeddings"
 
 
 def build_embeddings_block(images: pa.Table) -> Block:
-    """A block of embeddings from images of `columns.EMBEDDED`; the maps are not copied."""
-    kept = images.filter(pc.invert(images["is_rejected"])).select(columns.EMBEDDINGS.names)
+    """A block of embeddings from images of `columns.EMBEDDED`."""
+    kept = images.select(columns.EMBEDDINGS.names)
+    if pc.any(images["is_rejected"]).as_py():  # filtering copies the maps
+        kept = kept.filter(pc.invert(images["is_rejected"]))
     has_maps = pc.is_valid(kept[columns.EMBEDDING_MAPS[0]])
     sizes = [pc.binary_length(kept[name]) for name in columns.EMBEDDING_MAPS]
     return Block(

@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.corpus_reader import open_corpus, open_embeddings
+from samtok.errors import ConfigError
+from samtok.scenes import generate_scene
+
 ROOT = Path(__file__).parents[3]
 NUM_IMAGES = 80
 
@@ -17,15 +21,20 @@ pytestmark = pytest.mark.ray
 
 @pytest.fixture
 def start_job(ray_cluster, small_tokenizer_folder):
-    """Starts jobs/tokenize_corpus.py on the session's cluster; kills what is left of it after."""
+    """Starts a job on scenes on the session's cluster; kills what is left of it after."""
     running = []
+    actors = ("--tokenizer", str(small_tokenizer_folder), "--num-actors")
+    flags = {
+        "tokenize_corpus": (*actors, "1", "--preview-images", "0"),
+        "embed_corpus": (*actors, "1"),
+        "ingest_corpus": ("--num-workers", "1"),
+    }
 
-    def start(output, num_actors=1):
+    def start(output, *more, job="tokenize_corpus"):
         command = [
-            *(sys.executable, "jobs/tokenize_corpus.py", "--source", "scenes"),
+            *(sys.executable, f"jobs/{job}.py", "--source", "scenes"),
             *("--num-images", str(NUM_IMAGES), "--split", "val", "--output", str(output)),
-            *("--tokenizer", str(small_tokenizer_folder), "--num-actors", str(num_actors)),
-            *("--images-per-block", "4", "--preview-images", "0"),
+            *("--images-per-block", "4", *flags[job], *more),
         ]
         process = subprocess.Popen(
             command,
@@ -92,7 +101,7 @@ def undisturbed(ray_cluster, small_tokenizer_folder, tmp_path_factory, read_outp
 
 
 def test_a_killed_actor_is_replaced(start_job, undisturbed, read_output, tmp_path):
-    process = start_job(tmp_path, num_actors=2)
+    process = start_job(tmp_path, "--num-actors", "2")
     wait_for_commits(tmp_path, 2, process)
     actors = find_actor_processes()
     assert actors
@@ -120,3 +129,28 @@ def test_a_killed_driver_goes_on_where_it_was(start_job, undisturbed, read_outpu
     # Embedded over both runs and kept: each image with masks exactly once.
     assert counts["figures"]["num_embedded"] == num_embedded
     assert "images embedded by this run" in printed
+
+
+@pytest.mark.parametrize("job", ["ingest_corpus", "embed_corpus"])
+def test_other_jobs_go_on_where_they_were(start_job, read_output, tmp_path, job):
+    process = start_job(tmp_path, job=job)
+    wait_for_commits(tmp_path, 2, process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    time.sleep(3)  # the cluster ends the dead driver's tasks
+    committed = len(list((tmp_path / "_commits").glob("*.json")))
+    assert 2 <= committed < NUM_IMAGES // 4
+    opened = open_corpus if job == "ingest_corpus" else open_embeddings
+    with pytest.raises(ConfigError, match="unfinished"):
+        opened(str(tmp_path))
+
+    finish(start_job(tmp_path, job=job))
+    files = opened(str(tmp_path))
+    counts = files.manifest["counts"]
+    assert 0 < counts["images_done_now"] < NUM_IMAGES
+    rows = read_output(tmp_path).rows(files.files[0].split("/")[0])
+    scenes = [generate_scene(i, split="val") for i in range(NUM_IMAGES)]
+    assert {row["image_id"]: len(row["masks"]) for row in rows} == {
+        scene.scene_id: len(scene.masks) for scene in scenes
+    }
+    assert files.num_images == len(rows) == NUM_IMAGES

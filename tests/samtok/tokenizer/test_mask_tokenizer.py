@@ -16,6 +16,8 @@ from samtok.tokenizer import PRESETS
 from samtok.tokenizer.checkpoint import published_state_dict
 from samtok.tokenizer.network import TokenizerNetwork
 
+MAPS = ("image", "fine", "middle")
+
 
 @pytest.fixture
 def image(small_cases):
@@ -242,3 +244,36 @@ def test_starts_from_sam2_weights(tmp_path):
             assert torch.equal(value, donor.state_dict()[key]), key
     with pytest.raises(CheckpointError, match="does not fit"):
         SAMTok.from_sam2(tmp_path / "sam2.pt", PRESETS["hiera_t"], device="cpu")
+
+
+def test_backbone_fingerprint_is_that_of_what_embed_reads(small_tokenizer, image, tmp_path):
+    """All other weights may change without a change of embeddings, and it does not change."""
+    other = SAMTok.from_pretrained(small_tokenizer.save_pretrained(tmp_path), device="cpu")
+    original, fingerprint = other.embed(image), small_tokenizer.backbone_fingerprint
+    assert other.backbone_fingerprint == fingerprint
+
+    def is_same():
+        embeddings = other.embed(image)
+        return all(torch.equal(getattr(embeddings, m), getattr(original, m)) for m in MAPS)
+
+    read = ("sam2.image_encoder.", "sam2.no_mem_embed", "sam2.sam_mask_decoder.conv_s")
+    weights = other.network.state_dict()
+    for name, weight in weights.items():
+        if not name.startswith(read):
+            weight += 1
+    assert is_same()
+    assert other.backbone_fingerprint == fingerprint
+    assert other.fingerprint != small_tokenizer.fingerprint
+    for name in (
+        "sam2.image_encoder.trunk.pos_embed",
+        "sam2.image_encoder.neck.convs.0.conv.bias",
+        "sam2.no_mem_embed",
+        "sam2.sam_mask_decoder.conv_s0.bias",
+        "sam2.sam_mask_decoder.conv_s1.weight",
+    ):
+        kept = weights[name].clone()
+        weights[name] += 0.1
+        assert not is_same(), name
+        assert other.backbone_fingerprint != fingerprint, name
+        weights[name].copy_(kept)
+    assert is_same()

@@ -1,0 +1,52 @@
+"""The command: what people type, and what it says back."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "jobs/embed_corpus.py", *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "200", **environment},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def test_help_says_what_it_costs_and_when_it_pays():
+    shown = run("--help")
+    assert shown.returncode == 0
+    for text in (
+        "8.4 MB",
+        "0.13 MB",
+        "When it pays",
+        "hiera_b+",
+        "--tokenizer",
+        "--gpus-per-actor",
+    ):
+        assert text in shown.stdout
+
+
+def test_dry_run_says_what_it_takes_and_runs_nothing(tmp_path):
+    shown = run(
+        *("--source", "scenes", "--num-images", 7, "--split", "val"),
+        *("--output", tmp_path / "out", "--dry-run"),
+    )
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    assert "bytes per image: 131,072" in shown.stdout
+    assert "bytes in all, at most: 917,504" in shown.stdout
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_settings_are_one_message():
+    shown = run("--source", "corpus", "--corpus", "nowhere", "--output", "x")
+    assert shown.returncode == 2
+    assert "make it with jobs/ingest_corpus.py" in " ".join(shown.stdout.split())
+    assert "Traceback" not in shown.stdout + shown.stderr
