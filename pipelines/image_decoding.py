@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import unicodedata
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from PIL import Image
@@ -76,6 +77,24 @@ def open_image(image_uri: str, declared: tuple[int, int] | None) -> tuple[np.nda
     folder, _, name = image_uri.rpartition("/")
     content = _read_file(Place.at(folder or "/"), name)
     return decode_image(content, image_uri, declared), content
+
+
+def open_row_image(row: Mapping[str, Any]) -> np.ndarray:
+    """Open the image of a row of a Corpus: carried with it, or where its uri says.
+
+    Args:
+        row: with `image`, `image_uri`, `height` and `width`, as `pipelines.columns.CORPUS` has.
+
+    Returns:
+        uint8, shape (H, W, 3), RGB.
+
+    Raises:
+        InputError: as :func:`open_image`.
+    """
+    uri, declared = row["image_uri"] or "", (row["height"], row["width"])
+    if row["image"] is None:
+        return open_image(uri, declared)[0]
+    return decode_image(row["image"], uri, declared)
 
 
 def _draw_scene(image_uri: str) -> np.ndarray:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, Protocol
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
@@ -22,11 +21,10 @@ from PIL import Image
 from pipelines import columns
 from pipelines.manifest import MANIFEST_FILE, read_json
 from pipelines.storage import Place
-from samtok.errors import ConfigError, InputError
+from samtok.errors import ConfigError
 from samtok.masks import encode_rle
 from samtok.scenes import generate_scene
 from samtok.scenes.scene import check_world
-from samtok.tokenizer.image_transform import MAX_IMAGE_PIXELS, load_rgb
 
 CORPUS_FOLDER: Final = "corpus"
 _SCENES_PER_BLOCK: Final = 16
@@ -217,46 +215,3 @@ class ReadStage:
             rows = self._source.read(reference)
             while batch := list(islice(rows, _IMAGES_PER_TABLE)):
                 yield pa.Table.from_pylist(batch, schema=IMAGES)
-
-
-def open_image(row: dict[str, Any]) -> np.ndarray:
-    """The picture of a row of `IMAGES`; from its address where the row does not carry it.
-
-    Returns:
-        uint8, shape (H, W, 3), RGB.
-
-    Raises:
-        InputError: ``image_missing``, ``image_unreadable``, ``image_too_large`` or
-            ``image_size_mismatch``.
-    """
-    content = row["image"] if row["image"] is not None else _fetch(row["image_uri"])
-    expected = (row["height"], row["width"])
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            if image.width * image.height > MAX_IMAGE_PIXELS:
-                raise InputError(
-                    "image_too_large",
-                    f"{row['image_uri']} is {image.width} x {image.height} pixels; at most "
-                    f"{MAX_IMAGE_PIXELS} are decoded",
-                )
-            if (image.height, image.width) != expected:
-                raise InputError(
-                    "image_size_mismatch",
-                    f"{row['image_uri']} is {image.width} x {image.height} pixels (width x "
-                    f"height), the corpus says {expected[1]} x {expected[0]}; ingest it again",
-                )
-            return load_rgb(image)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError("image_unreadable", f"{row['image_uri']}: {error}") from error
-
-
-def _fetch(uri: str | None) -> bytes:
-    folder, _, name = (uri or "").rpartition("/")
-    if not folder:
-        raise InputError(
-            "image_missing", f"the row carries no image, and image_uri {uri!r} is no file"
-        )
-    try:
-        return Place.at(folder).read_bytes(name)
-    except OSError as error:
-        raise InputError("image_missing", f"{uri} cannot be read: {error}") from error

@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 
 from pipelines import columns
-from pipelines.evaluation.images import open_image
+from pipelines.image_decoding import open_row_image
 from samtok.errors import InputError
 from samtok.masks import rle_area
 from samtok.metrics.image_measures import ImageMeasures, MeasureConfig, measure_image
@@ -89,7 +89,9 @@ class MeasureStage:
         if not rles:
             return None
         seed = [self._seed, zlib.crc32(row["image_id"].encode())]
-        return measure_image(self._tokenizer, open_image(row), rles, config=self._config, seed=seed)
+        return measure_image(
+            self._tokenizer, open_row_image(row), rles, config=self._config, seed=seed
+        )
 
 
 def check_masks(row: dict[str, Any]) -> tuple[list[int], list[dict[str, Any]]]:

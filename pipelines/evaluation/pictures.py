@@ -9,7 +9,8 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
-from pipelines.evaluation.images import ImageSource, open_image
+from pipelines.evaluation.images import ImageSource
+from pipelines.image_decoding import open_row_image
 from pipelines.storage import Place
 from samtok.gallery import GalleryItem, mask_gallery
 from samtok.masks import decode_rles
@@ -98,7 +99,7 @@ def write_pictures(
 def _rebuild(found: FoundMask, source: ImageSource, tokenizer: SAMTok) -> GalleryItem:
     row = next(source.read(found.reference))
     mask = row["masks"][found.position]
-    image = open_image(row)
+    image = open_row_image(row)
     masks = decode_rles([mask["rle"]], row["height"], row["width"])
     rebuilt = reconstruct(tokenizer, tokenizer.embed(image), masks)
     codes = " ".join(str(code) for code in rebuilt.codes[0])

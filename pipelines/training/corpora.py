@@ -20,8 +20,7 @@ from pipelines.corpus_reader import (
     open_embeddings,
     read_maps,
 )
-from pipelines.image_decoding import decode_image, read_image_file
-from pipelines.storage import Place
+from pipelines.image_decoding import open_row_image
 from samtok.errors import ConfigError, InputError
 from samtok.masks import Rle, encode_rle
 from samtok.scenes import generate_scene
@@ -189,15 +188,11 @@ def open_cached_corpus(location: str, backbone_fingerprint: str) -> TrainingCorp
 
 
 def _open_image(row: dict[str, Any], masks: list[Rle]) -> CorpusImage:
-    content, uri = row["image"], row["image_uri"]
     height, width = row["height"], row["width"]
     if not masks:
         return CorpusImage(None, None, [], height, width)
     try:
-        if content is None:
-            folder, _, name = Place.at(uri).root.rpartition("/")
-            content = read_image_file(Place.at(folder), name)
-        pixels = decode_image(content, uri, (height, width))
+        pixels = open_row_image(row)
     except InputError as error:  # ingestion read it; it went bad or away since
         logger.warning("an image is left out of the training: %s", error)
         return CorpusImage(None, None, [], height, width)

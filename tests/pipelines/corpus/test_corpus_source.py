@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from pipelines.corpus.image_decoding import open_image
 
 from pipelines.corpus.commits import Ledger
-from pipelines.corpus.image_decoding import open_image
 from pipelines.corpus.index import iterate_rows
 from pipelines.corpus.ingest import build_corpus_block, encode_png
 from pipelines.corpus.sources.corpus import CorpusSource

@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines.evaluation.images import IMAGES, CorpusImages, SceneImages, open_image
+from pipelines.evaluation.images import IMAGES, CorpusImages, SceneImages
+from pipelines.image_decoding import open_row_image
 from pipelines.storage import Place
 from samtok.errors import ConfigError, InputError
 from samtok.masks import decode_rle
@@ -54,7 +55,7 @@ def test_scenes_come_with_their_pixels_and_masks():
         scene = generate_scene(index, split="test", seed=1)
         row = found[index]
         assert row["image_id"] == scene.scene_id
-        assert np.array_equal(open_image(row), scene.image)
+        assert np.array_equal(open_row_image(row), scene.image)
         assert [mask["category"] for mask in row["masks"]] == [o.category for o in scene.objects]
         for mask, true in zip(row["masks"], scene.masks, strict=True):
             assert np.array_equal(decode_rle(mask["rle"]), true)
@@ -62,7 +63,7 @@ def test_scenes_come_with_their_pixels_and_masks():
 
 def test_an_image_is_read_from_its_address_where_the_row_has_no_bytes(rows, scenes):
     assert rows[3]["image"] is None
-    assert np.array_equal(open_image(rows[3]), scenes[3].image)
+    assert np.array_equal(open_row_image(rows[3]), scenes[3].image)
 
 
 @pytest.mark.parametrize(
@@ -71,14 +72,14 @@ def test_an_image_is_read_from_its_address_where_the_row_has_no_bytes(rows, scen
         ({"image": b""}, "image_unreadable"),
         ({"image": b"GIF89a"}, "image_unreadable"),
         ({"height": 64}, "image_size_mismatch"),
-        ({"image": None}, "image_missing"),
-        ({"image": None, "image_uri": None}, "image_missing"),
-        ({"image": None, "image_uri": "scene"}, "image_missing"),
+        ({"image": None}, "image_path_unsafe"),
+        ({"image": None, "image_uri": None}, "image_path_unsafe"),
+        ({"image": None, "image_uri": "/nowhere/a.png"}, "image_missing"),
     ],
 )
 def test_a_bad_image_says_what_is_wrong(make_row, scenes, changes, reason):
     with pytest.raises(InputError) as caught:
-        open_image(make_row(scenes[0], **changes))
+        open_row_image(make_row(scenes[0], **changes))
     assert caught.value.reason == reason
 
 
