@@ -162,6 +162,7 @@ PRESETS: Final[dict[str, TokenizerConfig]] = {
         iou_head_dim=64,
         num_mask_candidates=1,
         video_modules=False,
+        ema_decay=0.995,  # steps of 40 masks rather than 1,024: an average over as many more
     ),
     "hiera_t": TokenizerConfig(),
     "hiera_s": TokenizerConfig(
