@@ -37,40 +37,20 @@ corpus cannot be used, 1 anything else.
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import sys
 
-import tyro
-from rich.console import Console
-
-from pipelines.config_file import expand_config_file
 from pipelines.corpus.embed import EmbedConfig, plan_embedding, run_embedding
-from pipelines.corpus.report import embeddings_table
-from samtok.errors import SamtokError
+from pipelines.corpus.report import embeddings_table, find_imbalance
+from pipelines.job import Outcome, describe_plan, run_job
 
 
-def main() -> int:
-    """Parse, run, print the table; returns the exit status."""
-    console = Console()
-    try:
-        arguments = expand_config_file(sys.argv[1:])
-        config = tyro.cli(EmbedConfig, description=__doc__, args=arguments)
-        console.print_json(json.dumps(dataclasses.asdict(config)))
-        if config.dry_run:
-            for name, value in plan_embedding(config).items():
-                console.print(f"{name}: {value}")
-            return 0
-        summary = run_embedding(config)
-    except SamtokError as error:
-        console.print(f"[red]error:[/red] {error}", highlight=False)
-        return 2
-    console.print(embeddings_table(summary))
-    if not summary.is_accounted:
-        console.print("[red]error:[/red] rows in differ from rows out + rows quarantined")
-        return 1
-    return 0
+def run(config: EmbedConfig) -> Outcome:
+    """The job: its table, and whether every row is accounted for."""
+    if config.dry_run:
+        return describe_plan(plan_embedding(config))
+    summary = run_embedding(config)
+    return Outcome([embeddings_table(summary)], find_imbalance(summary))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_job(EmbedConfig, run, description=__doc__))

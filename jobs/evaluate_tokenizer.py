@@ -19,46 +19,29 @@ settings, the corpus or the tokenizer cannot be used, 1 anything else.
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import sys
 from typing import Final
 
-import tyro
-from rich.console import Console
-
-from pipelines.config_file import expand_config_file
 from pipelines.evaluation.report import as_tables, build_sections
 from pipelines.evaluation.tokenizer import EvaluateTokenizerConfig, run_evaluation
-from samtok.errors import SamtokError
+from pipelines.job import Outcome, run_job
 
 _MAX_CATEGORIES: Final = 12
 """Rows of the table on the terminal; report.md has all."""
 
 
-def main() -> int:
-    """Parse, run, print the tables; returns the exit status."""
-    console = Console()
-    try:
-        arguments = expand_config_file(sys.argv[1:])
-        config = tyro.cli(EvaluateTokenizerConfig, description=__doc__, args=arguments)
-        console.print_json(json.dumps(dataclasses.asdict(config)))
-        summary = run_evaluation(config)
-    except SamtokError as error:
-        console.print(f"[red]error:[/red] {error}", highlight=False)
-        return 2
-    for table in as_tables(build_sections(summary, max_categories=_MAX_CATEGORIES)):
-        console.print(table)
-    for picture in summary.pictures:
-        console.print(f"picture: {picture}", soft_wrap=True, highlight=False)
+def run(config: EvaluateTokenizerConfig) -> Outcome:
+    """The job: its tables and pictures, and whether every mask is accounted for."""
+    summary = run_evaluation(config)
+    tables = as_tables(build_sections(summary, max_categories=_MAX_CATEGORIES))
+    pictures = [f"picture: {picture}" for picture in summary.pictures]
+    failure = None
     if not summary.is_accounted:
-        console.print("[red]error:[/red] masks in differ from masks measured and left out")
-        return 1
-    if summary.report.overall.num_masks == 0:
-        console.print(f"[red]error:[/red] no mask was measured; see {summary.output}/quarantine")
-        return 1
-    return 0
+        failure = "masks in differ from masks measured and left out"
+    elif summary.report.overall.num_masks == 0:
+        failure = f"no mask was measured; see {summary.output}/quarantine"
+    return Outcome([*tables, *pictures], failure)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_job(EvaluateTokenizerConfig, run, description=__doc__))

@@ -21,42 +21,21 @@ annotation file cannot be used, 1 anything else.
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import sys
 
-import tyro
-from rich.console import Console
-
-from pipelines.config_file import expand_config_file
-from pipelines.corpus.report import words_table
+from pipelines.corpus.report import find_imbalance, words_table
 from pipelines.corpus.tokenize import TokenizeConfig, plan_tokenization, run_tokenization
-from samtok.errors import SamtokError
+from pipelines.job import Outcome, describe_plan, run_job
 
 
-def main() -> int:
-    """Parse, run, print the table; returns the exit status."""
-    console = Console()
-    try:
-        arguments = expand_config_file(sys.argv[1:])
-        config = tyro.cli(TokenizeConfig, description=__doc__, args=arguments)
-        console.print_json(json.dumps(dataclasses.asdict(config)))
-        if config.dry_run:
-            for name, value in plan_tokenization(config).items():
-                console.print(f"{name}: {value}")
-            return 0
-        summary = run_tokenization(config)
-    except SamtokError as error:
-        console.print(f"[red]error:[/red] {error}", highlight=False)
-        return 2
-    console.print(words_table(summary))
-    if summary.preview:
-        console.print(f"picture: {summary.preview}", soft_wrap=True, highlight=False)
-    if not summary.is_accounted:
-        console.print("[red]error:[/red] rows in differ from rows out + rows quarantined")
-        return 1
-    return 0
+def run(config: TokenizeConfig) -> Outcome:
+    """The job: its table, and whether every row is accounted for."""
+    if config.dry_run:
+        return describe_plan(plan_tokenization(config))
+    summary = run_tokenization(config)
+    picture = [f"picture: {summary.preview}"] if summary.preview else []
+    return Outcome([words_table(summary), *picture], find_imbalance(summary))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_job(TokenizeConfig, run, description=__doc__))

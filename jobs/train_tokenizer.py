@@ -19,34 +19,18 @@ Exit status: 0 trained, 2 the settings cannot be used, 1 anything else.
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import sys
 
-import tyro
-from rich.console import Console
-
-from pipelines.config_file import expand_config_file
+from pipelines.job import Outcome, run_job
 from pipelines.training.presets import TOKENIZER_PRESETS
 from pipelines.training.report import training_table
 from pipelines.training.tokenizer import TrainTokenizerConfig, run_tokenizer_training
-from samtok.errors import SamtokError
 
 
-def main() -> int:
-    """Parse, train, print the table; returns the exit status."""
-    console = Console()
-    try:
-        arguments = expand_config_file(sys.argv[1:], TOKENIZER_PRESETS)
-        config = tyro.cli(TrainTokenizerConfig, description=__doc__, args=arguments)
-        console.print_json(json.dumps(dataclasses.asdict(config)))
-        summary = run_tokenizer_training(config)
-    except SamtokError as error:
-        console.print(f"[red]error:[/red] {error}", highlight=False)
-        return 2
-    console.print(training_table(summary))
-    return 0
+def run(config: TrainTokenizerConfig) -> Outcome:
+    """The job and its table."""
+    return Outcome([training_table(run_tokenizer_training(config))])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_job(TrainTokenizerConfig, run, description=__doc__, presets=TOKENIZER_PRESETS))

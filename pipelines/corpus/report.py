@@ -13,6 +13,13 @@ from samtok.metrics.segmentation import AREA_BINS
 _BIN_TEXT = {"small": "small (< 32² px)", "medium": "medium (< 96² px)", "large": "large"}
 
 
+def find_imbalance(summary: RunSummary) -> str | None:
+    """A sentence where rows were lost on the way, None where all are accounted for."""
+    if summary.is_accounted:
+        return None
+    return "rows in differ from rows out + rows quarantined"
+
+
 def words_table(summary: RunSummary) -> Table:
     """Counts, quarantine by reason, reconstruction by area bin, codebook use and throughput."""
     figures = summary.figures

@@ -1,26 +1,16 @@
 """The command: what people type, and what it says back."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+from functools import partial
 
-ROOT = Path(__file__).parents[2]
+import pytest
 
 
-def run(*arguments, **environment):
-    return subprocess.run(
-        [sys.executable, "jobs/embed_corpus.py", *map(str, arguments)],
-        cwd=ROOT,
-        env={**os.environ, "COLUMNS": "200", **environment},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+@pytest.fixture
+def run(run_job):
+    return partial(run_job, "embed_corpus")
 
 
-def test_help_says_what_it_costs_and_when_it_pays():
+def test_help_says_what_it_costs_and_when_it_pays(run):
     shown = run("--help")
     assert shown.returncode == 0
     for text in (
@@ -34,7 +24,7 @@ def test_help_says_what_it_costs_and_when_it_pays():
         assert text in shown.stdout
 
 
-def test_dry_run_says_what_it_takes_and_runs_nothing(tmp_path):
+def test_dry_run_says_what_it_takes_and_runs_nothing(run, tmp_path):
     shown = run(
         *("--source", "scenes", "--num-images", 7, "--split", "val"),
         *("--output", tmp_path / "out", "--dry-run"),
@@ -45,7 +35,7 @@ def test_dry_run_says_what_it_takes_and_runs_nothing(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_bad_settings_are_one_message():
+def test_bad_settings_are_one_message(run):
     shown = run("--source", "corpus", "--corpus", "nowhere", "--output", "x")
     assert shown.returncode == 2
     assert "make it with jobs/ingest_corpus.py" in " ".join(shown.stdout.split())

@@ -1,29 +1,18 @@
 """The command: what people type, and what it says back."""
 
 import json
-import os
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+
+@pytest.fixture
+def run(run_job):
+    return partial(run_job, "evaluate_tokenizer")
 
 
-def run(*arguments, **environment):
-    return subprocess.run(
-        [sys.executable, "jobs/evaluate_tokenizer.py", *map(str, arguments)],
-        cwd=ROOT,
-        env={**os.environ, "COLUMNS": "120", **environment},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-
-
-def test_help_teaches():
+def test_help_teaches(run):
     shown = run("--help")
     assert shown.returncode == 0
     for text in ("--corpus", "--stability", "--noise-sigma", "ray job submit", "panel.png"):
@@ -38,7 +27,7 @@ def test_help_teaches():
         (["--output", "x", "--source", "scenes", "--tokenizer", "nowhere"], "no tokenizer at"),
     ],
 )
-def test_bad_settings_are_one_message(arguments, message):
+def test_bad_settings_are_one_message(run, arguments, message):
     shown = run(*arguments)
     assert shown.returncode == 2
     assert message in " ".join((shown.stdout + shown.stderr).split())
@@ -46,7 +35,9 @@ def test_bad_settings_are_one_message(arguments, message):
 
 
 @pytest.mark.ray
-def test_tables_pictures_and_settings_to_run_again(ray_cluster, small_tokenizer_folder, tmp_path):
+def test_tables_pictures_and_settings_to_run_again(
+    run, ray_cluster, small_tokenizer_folder, tmp_path
+):
     shown = run(
         *("--source", "scenes", "--num-images", 6, "--stability", "--num-actors", 1),
         *("--output", tmp_path / "one", "--tokenizer", small_tokenizer_folder),

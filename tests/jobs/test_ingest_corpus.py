@@ -1,28 +1,16 @@
 """The command: what people type, and what it says back."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+from functools import partial
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+
+@pytest.fixture
+def run(run_job):
+    return partial(run_job, "ingest_corpus")
 
 
-def run(*arguments, **environment):
-    return subprocess.run(
-        [sys.executable, "jobs/ingest_corpus.py", *map(str, arguments)],
-        cwd=ROOT,
-        env={**os.environ, "COLUMNS": "200", **environment},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-
-
-def test_help_teaches():
+def test_help_teaches(run):
     shown = run("--help")
     assert shown.returncode == 0
     for text in ("--carry-images", "--num-workers", "ray job submit", "quarantine", "--corpus"):
@@ -37,7 +25,7 @@ def test_help_teaches():
         (["--source", "scenes", "--output", "x", "--num-workers", "0"], "--num-workers is 0"),
     ],
 )
-def test_bad_settings_are_one_message(arguments, message):
+def test_bad_settings_are_one_message(run, arguments, message):
     shown = run(*arguments)
     assert shown.returncode == 2
     assert message in " ".join((shown.stdout + shown.stderr).split())
@@ -45,7 +33,7 @@ def test_bad_settings_are_one_message(arguments, message):
 
 
 @pytest.mark.ray
-def test_table_and_settings_of_an_earlier_run(ray_cluster, tmp_path):
+def test_table_and_settings_of_an_earlier_run(run, ray_cluster, tmp_path):
     flags = ("--source", "scenes", "--num-images", 6, "--split", "val")
     shown = run(*flags, "--output", tmp_path / "out", RAY_ADDRESS=ray_cluster)
     assert shown.returncode == 0, shown.stdout + shown.stderr

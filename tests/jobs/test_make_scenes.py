@@ -1,28 +1,18 @@
 """The job as a user runs it: a child process from the repository root."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
+from functools import partial
 
+import pytest
 from PIL import Image
 
-ROOT = Path(__file__).parents[2]
+
+@pytest.fixture
+def run(run_job):
+    return partial(run_job, "make_scenes")
 
 
-def run(*flags):
-    return subprocess.run(
-        [sys.executable, "jobs/make_scenes.py", *map(str, flags)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def test_it_writes_the_set_shows_a_picture_and_prints_the_counts(tmp_path):
+def test_it_writes_the_set_shows_a_picture_and_prints_the_counts(run, tmp_path):
     done = run("--output", tmp_path, "--num-images", 14, "--seed", 1, "--split", "val")
     assert done.returncode == 0, done.stderr
     instances = json.loads((tmp_path / "instances.json").read_text())
@@ -34,7 +24,7 @@ def test_it_writes_the_set_shows_a_picture_and_prints_the_counts(tmp_path):
         assert min(picture.size) > 500
 
 
-def test_a_wrong_setting_ends_in_one_line_that_names_it(tmp_path):
+def test_a_wrong_setting_ends_in_one_line_that_names_it(run, tmp_path):
     done = run("--output", tmp_path / "out", "--height", 5)
     assert done.returncode == 2
     assert done.stdout.splitlines() == ["error: scene height is 5; allowed is 32 to 4096 pixels"]
@@ -42,7 +32,7 @@ def test_a_wrong_setting_ends_in_one_line_that_names_it(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_help_explains_every_flag_with_an_example():
+def test_help_explains_every_flag_with_an_example(run):
     done = run("--help")
     assert done.returncode == 0
     assert "python jobs/make_scenes.py --output" in done.stdout

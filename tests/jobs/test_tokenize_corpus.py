@@ -1,28 +1,17 @@
 """The command: what people type, and what it says back."""
 
-import os
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+
+@pytest.fixture
+def run(run_job):
+    return partial(run_job, "tokenize_corpus")
 
 
-def run(*arguments, **environment):
-    return subprocess.run(
-        [sys.executable, "jobs/tokenize_corpus.py", *map(str, arguments)],
-        cwd=ROOT,
-        env={**os.environ, "COLUMNS": "200", **environment},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-
-
-def test_help_teaches():
+def test_help_teaches(run):
     shown = run("--help")
     assert shown.returncode == 0
     for text in ("--source", "--annotations", "--reconstruct", "ray job submit", "quarantine"):
@@ -40,14 +29,14 @@ def test_help_teaches():
         (["--source", "voc", "--output", "x"], "voc"),
     ],
 )
-def test_bad_settings_are_one_message(arguments, message):
+def test_bad_settings_are_one_message(run, arguments, message):
     shown = run(*arguments)
     assert shown.returncode == 2
     assert message in " ".join((shown.stdout + shown.stderr).split())
     assert "Traceback" not in shown.stdout + shown.stderr
 
 
-def test_dry_run_runs_nothing(small_tokenizer_folder, tmp_path):
+def test_dry_run_runs_nothing(run, small_tokenizer_folder, tmp_path):
     shown = run(
         *("--source", "scenes", "--num-images", 7, "--split", "val", "--dry-run"),
         *("--output", tmp_path / "out", "--tokenizer", small_tokenizer_folder),
@@ -58,7 +47,7 @@ def test_dry_run_runs_nothing(small_tokenizer_folder, tmp_path):
 
 
 @pytest.mark.ray
-def test_table_and_picture(ray_cluster, small_tokenizer_folder, tmp_path):
+def test_table_and_picture(run, ray_cluster, small_tokenizer_folder, tmp_path):
     shown = run(
         *("--source", "scenes", "--num-images", 12, "--split", "val", "--reconstruct"),
         *("--output", tmp_path / "out", "--tokenizer", small_tokenizer_folder),

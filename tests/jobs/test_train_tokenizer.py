@@ -1,0 +1,51 @@
+"""The command: what people type, and what it says back."""
+
+from functools import partial
+
+import pytest
+
+
+@pytest.fixture
+def run(run_job):
+    return partial(run_job, "train_tokenizer")
+
+
+def test_help_teaches(run):
+    shown = run("--help")
+    assert shown.returncode == 0
+    for text in ("--preset tiny", "--embeddings", "--training.quantize-from-step", "mlflow ui"):
+        assert text in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--output", "x"], "give --corpus or --embeddings"),
+        (["--preset", "large", "--output", "x"], "allowed are tiny, published"),
+        (["--preset", "tiny", "--output", "x", "--num-workers", "3"], "3 workers"),
+        (["--preset", "tiny", "--output", "x", "--training.num-setps", "3"], "num-setps"),
+        (["--corpus", "nowhere", "--output", "x"], "nothing to read at"),
+        (["--corpus", "scenes:9", "--init", "nowhere", "--output", "x"], "no tokenizer at"),
+    ],
+)
+def test_bad_settings_are_one_message(run, arguments, message, tmp_path):
+    shown = run(*arguments, MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/mlflow.db")
+    assert shown.returncode == 2
+    assert message in shown.stdout + shown.stderr
+    assert "Traceback" not in shown.stderr
+
+
+@pytest.mark.ray
+def test_table_and_settings_to_run_again(run, ray_cluster, small_tokenizer_folder, tmp_path):
+    flags = ["--corpus", "scenes:64", "--validation-corpus", "scenes:4:val"]
+    flags += ["--init", small_tokenizer_folder, "--images-per-window", 8, "--training.num-steps", 2]
+    flags += ["--training.num-points", 32, "--no-tracking.enabled"]
+    shown = run(*flags, "--output", tmp_path / "out", RAY_ADDRESS=ray_cluster, timeout=600)
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    assert "validation IoU of the best checkpoint" in shown.stdout
+    assert (tmp_path / "out" / "tokenizer" / "model.safetensors").is_file()
+
+    saved = tmp_path / "out" / "_manifest.json"
+    again = run("--config", saved, "--num-workers", "3")
+    assert again.returncode == 2
+    assert "2 micro-batches and the training 3 workers" in again.stdout
