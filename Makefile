@@ -43,6 +43,7 @@ benchmark: install  ## print the benchmark ratios as JSON
 	$(BIN)/python tests/benchmarks/encode.py
 	$(BIN)/python tests/benchmarks/tokenize_corpus.py
 	$(BIN)/python tests/benchmarks/reconstruction.py
+	$(BIN)/python tests/benchmarks/train_tokenizer.py
 
 clean:  ## remove outputs, keep the environment
 	rm -rf $(OUT) build dist
