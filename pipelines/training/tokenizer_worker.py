@@ -20,6 +20,7 @@ from pipelines.tracking import RunTracker
 from pipelines.tracking_config import TrackingConfig
 from pipelines.training.loading import LoadStage, unpack_batch
 from pipelines.training.plan import lanes_of
+from pipelines.training.progress import ProgressLines
 from pipelines.training.stream import stream_lanes
 from pipelines.training.throughput import Throughput
 from pipelines.training.validation import Validation
@@ -102,6 +103,7 @@ class _Worker:
         job, trainer = self.job, self.trainer
         stream = self._read()
         throughput = Throughput(trainer.device)
+        progress = ProgressLines(job.training.num_steps, trainer.step)
         while trainer.step < job.training.num_steps:
             if trainer.needs_codebooks:
                 self._start_codebooks(stream)
@@ -109,6 +111,8 @@ class _Worker:
                 lanes = next(stream)
             figures = trainer.train_step(lanes)
             throughput.count(figures)
+            if self.rank == 0:
+                progress.show(trainer.step, figures, self.score)
             step, is_last = trainer.step, trainer.step == job.training.num_steps
             if step % job.log_every == 0 or is_last:
                 tracker.log_metrics({**figures, **throughput.report()}, step)

@@ -167,3 +167,62 @@ def test_bad_settings_stop_before_any_cluster_work(
     with pytest.raises(ConfigError, match=message):
         run_tokenizer_training(settings(tmp_path, small_tokenizer_folder, **changes))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def embeddings(ray_cluster, small_tokenizer_folder, tmp_path_factory):
+    """Image embeddings of scenes, made by the small tokenizer."""
+    from pipelines.corpus.embed import EmbedConfig, run_embedding
+
+    output = tmp_path_factory.mktemp("embeddings")
+    run_embedding(
+        EmbedConfig(
+            source="scenes",
+            num_images=60,
+            tokenizer=str(small_tokenizer_folder),
+            output=str(output),
+            num_actors=1,
+        )
+    )
+    return output
+
+
+HEADS_ONLY = {
+    "num_steps": 3,
+    "quantize_from_step": 0,
+    "kmeans_start": True,
+    "backbone": "frozen",
+    "object_map_weight": 0.0,
+}
+
+
+@pytest.mark.ray
+def test_embeddings_train_the_heads_and_leave_the_backbone(
+    embeddings, small_tokenizer_folder, tmp_path
+):
+    summary = run_tokenizer_training(
+        settings(
+            tmp_path,
+            small_tokenizer_folder,
+            corpus=(),
+            embeddings=(str(embeddings),),
+            training=HEADS_ONLY,
+        )
+    )
+    start = SAMTok.from_pretrained(small_tokenizer_folder, device="cpu")
+    trained = SAMTok.from_pretrained(summary.tokenizer, device="cpu")
+    assert trained.backbone_fingerprint == start.backbone_fingerprint
+    before, after = start.network.state_dict(), trained.network.state_dict()
+    changed = {key for key in before if not torch.equal(before[key], after[key])}
+    assert any("sam_mask_encoder" in key for key in changed)
+    assert any("sam_mask_decoder" in key for key in changed)
+    assert {"quantizer.codebooks.0.weight", "quantizer.codebooks.1.weight"} <= changed
+
+
+@pytest.mark.ray
+def test_embeddings_of_another_backbone_are_refused(embeddings, tmp_path):
+    other = settings(
+        tmp_path, "tiny", corpus=(), embeddings=(str(embeddings),), training=HEADS_ONLY
+    )
+    with pytest.raises(ConfigError, match="another backbone"):
+        run_tokenizer_training(other)
