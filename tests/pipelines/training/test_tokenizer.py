@@ -1,5 +1,6 @@
 """Training a tokenizer on a real local cluster: tracked, repeatable, survives kills."""
 
+import contextlib
 import dataclasses
 import os
 import signal
@@ -118,7 +119,7 @@ def test_output_of_other_settings_is_refused(alone):
         run_tokenizer_training(other)
 
 
-_KILLED = """
+_DRIVER = """
 import sys
 sys.path[:0] = [{root!r}]
 from tests.pipelines.training.test_tokenizer import settings
@@ -127,25 +128,58 @@ run_tokenizer_training(settings({folder!r}, {init!r}))
 """
 
 
-@pytest.mark.ray
-def test_killed_driver_and_resumed_run_end_as_an_uninterrupted_one(
-    alone, ray_cluster, small_tokenizer_folder, tmp_path
-):
-    """The driver is killed once there is a checkpoint; the same settings go on from there."""
-    code = _KILLED.format(root=str(ROOT), folder=str(tmp_path), init=str(small_tokenizer_folder))
+@pytest.fixture
+def driver(ray_cluster, small_tokenizer_folder, tmp_path):
+    """A training like that of `alone` in a process of its own, once it has a checkpoint."""
+    code = _DRIVER.format(root=str(ROOT), folder=str(tmp_path), init=str(small_tokenizer_folder))
     environment = {**os.environ, "RAY_ADDRESS": ray_cluster}
-    driver = subprocess.Popen([sys.executable, "-c", code], env=environment, cwd=ROOT)
+    process = subprocess.Popen([sys.executable, "-c", code], env=environment, cwd=ROOT)
     deadline = time.monotonic() + 400
     while not list(tmp_path.glob("ray_train/step-*/state.pt")):
-        assert driver.poll() is None, "the driver ended by itself"
+        assert process.poll() is None, "the driver ended by itself"
         assert time.monotonic() < deadline
-        time.sleep(0.2)
+        time.sleep(0.1)
+    yield process
+    process.kill()
+    process.wait()
+
+
+def assert_same_weights(one, two):
+    for key, value in weights(one).items():
+        torch.testing.assert_close(weights(two)[key], value, atol=1e-6, rtol=1e-5, msg=key)
+
+
+@pytest.mark.ray
+def test_killed_driver_and_resumed_run_end_as_an_uninterrupted_one(
+    alone, driver, small_tokenizer_folder, tmp_path
+):
     driver.send_signal(signal.SIGKILL)
     driver.wait()
     resumed = run_tokenizer_training(settings(tmp_path, small_tokenizer_folder))
-    one, two = weights(alone[1]), weights(resumed)
-    for key, value in one.items():
-        torch.testing.assert_close(two[key], value, atol=1e-6, rtol=1e-5, msg=key)
+    assert_same_weights(alone[1], resumed)
+
+
+@pytest.mark.ray
+def test_killed_worker_is_replaced_and_the_run_ends_as_an_uninterrupted_one(
+    alone, driver, small_tokenizer_folder, tmp_path
+):
+    workers = find_processes("RayTrainWorker")
+    assert workers, "the training ended before its worker could be killed"
+    for worker in workers:
+        os.kill(worker, signal.SIGKILL)
+    assert driver.wait(timeout=400) == 0
+    finished = run_tokenizer_training(settings(tmp_path, small_tokenizer_folder))
+    assert_same_weights(alone[1], finished)
+
+
+def find_processes(title):
+    """Ids of the processes whose command line holds a text; Ray writes there what it runs."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if title.encode() in file.read_bytes():
+                found.append(int(file.parent.name))
+    return found
 
 
 @pytest.mark.parametrize(
