@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from pipelines.corpus.image_decoding import open_image
+from pipelines.image_decoding import open_image
 
 from pipelines.corpus.commits import Ledger
 from pipelines.corpus.index import iterate_rows
