@@ -7,12 +7,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from pipelines.image_decoding import open_image
 
 from pipelines.corpus.commits import Ledger
 from pipelines.corpus.index import iterate_rows
 from pipelines.corpus.ingest import build_corpus_block, encode_png
 from pipelines.corpus.sources.corpus import CorpusSource
+from pipelines.image_decoding import open_image
 from pipelines.manifest import MANIFEST_FILE
 from pipelines.storage import Place
 from samtok.errors import ConfigError, InputError
