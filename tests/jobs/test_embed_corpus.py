@@ -15,7 +15,7 @@ def test_help_says_what_it_costs_and_when_it_pays(run):
     assert shown.returncode == 0
     for text in (
         "8.4 MB",
-        "0.13 MB",
+        "0.20 MB",
         "When it pays",
         "hiera_b+",
         "--tokenizer",

@@ -23,7 +23,7 @@ from samtok.scenes import generate_scene
 pytestmark = pytest.mark.ray
 
 NUM_IMAGES = 100
-BYTES_PER_IMAGE = 131_072  # 2 x (64 x 16 x 16 + 8 x 64 x 64 + 16 x 32 x 32)
+BYTES_PER_IMAGE = 196_608  # 2 x (96 x 16 x 16 + 12 x 64 x 64 + 24 x 32 x 32)
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +179,7 @@ def test_the_plan_says_what_it_takes(embedded, tmp_path):
     config = dataclasses.replace(embedded[0], output=str(tmp_path / "out"), limit=10)
     plan = plan_embedding(config)
     assert plan["images"] == 10
-    assert plan["bytes per image"] == "131,072"
+    assert plan["bytes per image"] == "196,608"
     assert plan["bytes in all, at most"] == "1,310,720"
     assert not (tmp_path / "out").exists()
 
