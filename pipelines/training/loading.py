@@ -1,5 +1,7 @@
 """From planned windows to micro-batches: the Ray Data stage that feeds a training worker.
 
+Nothing here imports torch, which would take 350 MB in every process that opens images.
+
 Letters: B images, n masks of an image, L side of the network input.
 """
 
@@ -12,15 +14,12 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import torch
 
 from pipelines.training.corpora import CorpusImage, TrainingCorpus
 from pipelines.training.plan import Mixture, Run, Window, shuffle_of
 from samtok.errors import ConfigError
 from samtok.masks import Rle, decode_rles
 from samtok.tokenizer.image_transform import resize_image
-from samtok.tokenizer.network import ImageFeatures
-from samtok.tokenizer.training import TrainingBatch, collate_masks
 
 _RUN: Final = pa.struct([(name, pa.int64()) for name in Run._fields])
 _WINDOW: Final = pa.struct([("lane", pa.int64()), ("number", pa.int64()), ("runs", pa.list_(_RUN))])
@@ -125,30 +124,3 @@ class _Chosen:
     masks: list[Rle]
     height: int
     width: int
-
-
-def unpack_batch(
-    row: dict[str, Any], image_size: int, map_shapes: Sequence[tuple[int, ...]]
-) -> TrainingBatch:
-    """A row of `MICRO_BATCH` as a training step takes it.
-
-    Args:
-        row: of the loading stage.
-        image_size: L.
-        map_shapes: (channels, rows, columns) of the image, fine and middle map.
-    """
-    masks = []
-    for packed, number, height, width in zip(
-        row["masks"], row["num_masks"], row["heights"], row["widths"], strict=True
-    ):
-        bits = np.unpackbits(np.frombuffer(packed, np.uint8), count=number * height * width)
-        masks.append(bits.reshape(number, height, width).astype(bool))
-    batch = collate_masks(masks, image_size)
-    if row["pixels"] is not None:
-        pixels = np.frombuffer(row["pixels"], np.uint8).reshape(-1, image_size, image_size, 3)
-        return batch._replace(images=torch.from_numpy(pixels.copy()))
-    levels = [
-        torch.from_numpy(np.frombuffer(content, np.float16).reshape(-1, *shape).copy())
-        for content, shape in zip(row["maps"], map_shapes, strict=True)
-    ]
-    return batch._replace(features=ImageFeatures(*levels))

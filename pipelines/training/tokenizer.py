@@ -7,6 +7,7 @@ end lays the best tokenizer beside its checkpoints and into MLflow's registry.
 from __future__ import annotations
 
 import dataclasses
+import json
 import time
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -100,8 +101,8 @@ class TrainTokenizerConfig:
     """MLflow."""
     register: str = REGISTERED_MODEL
     """Registered model that the tokenizer becomes a version of; empty: none."""
-    alias: str = "latest"
-    """Alias of that version."""
+    alias: str = "newest"
+    """Alias of that version; MLflow reserves "latest"."""
 
     def __post_init__(self) -> None:
         if bool(self.corpus) == bool(self.embeddings):
@@ -345,8 +346,8 @@ def _register(
 
 
 def _identify(config: TrainTokenizerConfig, checked: _Checked) -> dict[str, Any]:
-    """What must be equal for a training to be continued."""
-    return {
+    """What must be equal for a training to be continued, as JSON gives it back."""
+    identity = {
         "training": dataclasses.asdict(config.training),
         "shape": checked.shape.to_dict(),
         "init_fingerprint": checked.init_fingerprint,
@@ -357,6 +358,8 @@ def _identify(config: TrainTokenizerConfig, checked: _Checked) -> dict[str, Any]
         "images_per_window": config.images_per_window,
         "masks_per_image": config.masks_per_image,
     }
+    read_back: dict[str, Any] = json.loads(json.dumps(identity))
+    return read_back
 
 
 def _tags(identity: dict[str, Any]) -> dict[str, object]:

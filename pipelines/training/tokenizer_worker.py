@@ -18,11 +18,12 @@ import torch
 
 from pipelines.tracking import RunTracker
 from pipelines.tracking_config import TrackingConfig
-from pipelines.training.loading import LoadStage, unpack_batch
+from pipelines.training.loading import LoadStage
 from pipelines.training.plan import lanes_of
 from pipelines.training.progress import ProgressLines
 from pipelines.training.stream import stream_lanes
 from pipelines.training.throughput import Throughput
+from pipelines.training.unpacking import unpack_batch
 from pipelines.training.validation import Validation
 from samtok.tokenizer import SAMTok, TokenizerConfig
 from samtok.tokenizer.device import choose_dtype

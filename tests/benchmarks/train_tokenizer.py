@@ -28,9 +28,10 @@ import torch
 from pipelines.cluster import connect
 from pipelines.corpus.embed import EmbedConfig, run_embedding
 from pipelines.training.corpora import open_cached_corpus
-from pipelines.training.loading import LoadStage, unpack_batch
+from pipelines.training.loading import LoadStage
 from pipelines.training.plan import Mixture
 from pipelines.training.stream import stream_lanes
+from pipelines.training.unpacking import unpack_batch
 from samtok.scenes import SceneConfig, generate_scene
 from samtok.tokenizer import PRESETS, SAMTok
 from samtok.tokenizer.training import (

@@ -39,7 +39,7 @@ def test_bad_settings_are_one_message(run, arguments, message, tmp_path):
 def test_table_and_settings_to_run_again(run, ray_cluster, small_tokenizer_folder, tmp_path):
     flags = ["--corpus", "scenes:64", "--validation-corpus", "scenes:4:val"]
     flags += ["--init", small_tokenizer_folder, "--images-per-window", 8, "--training.num-steps", 2]
-    flags += ["--training.num-points", 32, "--no-tracking.enabled"]
+    flags += ["--training.num-points", 32, "--tracking.no-enabled"]
     shown = run(*flags, "--output", tmp_path / "out", RAY_ADDRESS=ray_cluster, timeout=600)
     assert shown.returncode == 0, shown.stdout + shown.stderr
     assert "validation IoU of the best checkpoint" in shown.stdout

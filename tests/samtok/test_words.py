@@ -1,5 +1,6 @@
 """Mask words: what is written, what is read back, and where reading differs from the published."""
 
+import gc
 import json
 import sys
 from pathlib import Path
@@ -276,11 +277,13 @@ def count_calls(text):
         nonlocal calls
         calls += event in ("call", "c_call")
 
+    gc.disable()  # what a collection calls is no work of the parser
     sys.setprofile(count)
     try:
         parse(text)
     finally:
         sys.setprofile(None)
+        gc.enable()
     return calls
 
 

@@ -97,7 +97,7 @@ def test_run_is_in_mlflow(alone):
     pictures = {a.path for a in client.list_artifacts(summary.run_id, "images")}
     assert any("panel" in path for path in pictures)
     assert any("code_usage" in path for path in pictures)
-    version = client.get_model_version_by_alias("tok", "latest")
+    version = client.get_model_version_by_alias("tok", "newest")
     assert int(version.version) == summary.model_version
 
 
