@@ -119,7 +119,7 @@ def test_the_manifest_says_what_readers_need(rows, tiny):
     manifest = files.manifest
     assert manifest["image_size"] == 256
     assert manifest["bytes_per_image"] == BYTES_PER_IMAGE
-    assert manifest["shapes"]["embedding_middle"] == [16, 32, 32]
+    assert manifest["shapes"]["embedding_middle"] == [24, 32, 32]
     assert "corpus_manifest_sha256" in manifest["identity"]
 
 
@@ -180,7 +180,7 @@ def test_the_plan_says_what_it_takes(embedded, tmp_path):
     plan = plan_embedding(config)
     assert plan["images"] == 10
     assert plan["bytes per image"] == "196,608"
-    assert plan["bytes in all, at most"] == "1,310,720"
+    assert plan["bytes in all, at most"] == "1,966,080"
     assert not (tmp_path / "out").exists()
 
 
