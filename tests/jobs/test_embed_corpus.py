@@ -31,7 +31,7 @@ def test_dry_run_says_what_it_takes_and_runs_nothing(run, tmp_path):
     )
     assert shown.returncode == 0, shown.stdout + shown.stderr
     assert "bytes per image: 196,608" in shown.stdout
-    assert "bytes in all, at most: 917,504" in shown.stdout
+    assert "bytes in all, at most: 1,376,256" in shown.stdout
     assert not (tmp_path / "out").exists()
 
 
