@@ -39,21 +39,9 @@ def ray_cluster(s3_bucket):
 def small_tokenizer_folder(tmp_path_factory):
     """A tokenizer of random weights that takes milliseconds per image."""
     from samtok import SAMTok
-    from samtok.tokenizer import TokenizerConfig, TrunkConfig
+    from tests.small_tokenizer import SMALL_SHAPE
 
-    config = TokenizerConfig(
-        image_size=64,
-        trunk=TrunkConfig(
-            embed_dim=8, stages=(1, 1, 2, 1), global_att_blocks=(3,), window_spec=(8, 8, 4, 2)
-        ),
-        d_model=32,
-        transformer_mlp_dim=32,
-        transformer_num_heads=2,
-        iou_head_dim=16,
-        num_mask_candidates=1,
-        video_modules=False,
-    )
-    tokenizer = SAMTok.from_config(config, device="cpu")
+    tokenizer = SAMTok.from_config(SMALL_SHAPE, device="cpu")
     return tokenizer.save_pretrained(tmp_path_factory.mktemp("tokenizer"))
 
 

@@ -1,9 +1,10 @@
 """A very small model and hand-made pictures to train it on."""
 
+import dataclasses
+
 import numpy as np
 import torch
 
-from samtok.tokenizer import TokenizerConfig, TrunkConfig
 from samtok.tokenizer.network import TokenizerNetwork
 from samtok.tokenizer.training import (
     TokenizerTrainer,
@@ -11,20 +12,9 @@ from samtok.tokenizer.training import (
     TrainingSample,
     collate_samples,
 )
+from tests.small_tokenizer import SMALL_SHAPE
 
-SHAPE = TokenizerConfig(
-    image_size=64,
-    trunk=TrunkConfig(
-        embed_dim=8, stages=(1, 1, 2, 1), global_att_blocks=(3,), window_spec=(8, 8, 4, 2)
-    ),
-    d_model=32,
-    transformer_mlp_dim=32,
-    transformer_num_heads=2,
-    iou_head_dim=16,
-    num_mask_candidates=1,
-    video_modules=False,
-    codebook_size=8,
-)
+SHAPE = dataclasses.replace(SMALL_SHAPE, codebook_size=8)
 CONFIG = TokenizerTrainingConfig(
     num_steps=6,
     quantize_from_step=3,
