@@ -9,7 +9,7 @@ Examples:
 What it costs, per image with masks, however many it has:
 
     size                     kept (float16)   backbone, 2 CPU cores
-    tiny     (256 x 256)     0.20 MB          about 25 ms, on one
+    tiny     (256 x 256)     0.20 MB          about 7 ms
     hiera_t  (1024 x 1024)   8.4 MB           about 4 s
     hiera_s  (1024 x 1024)   8.4 MB           not measured
     hiera_b+ (1024 x 1024)   8.4 MB           not measured

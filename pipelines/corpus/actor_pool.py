@@ -1,20 +1,27 @@
-"""The pool of actors that hold a tokenizer: its settings, its size, and what each actor gets."""
+"""The pool of actors that hold a tokenizer: its settings and size, and the dataset it works in."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ray.data import ActorPoolStrategy
+import pyarrow as pa
+import ray.data
+from ray.data import ActorPoolStrategy, Dataset, TaskPoolStrategy
 
 from pipelines import cluster
+from pipelines.corpus.commits import Block, Ledger
 from pipelines.corpus.job_config import CorpusJobConfig, at_least
+from pipelines.corpus.records import Source
+from pipelines.corpus.run import Todo
+from pipelines.corpus.stages import SHARDS, DecodeStage, WriteStage
 from samtok.errors import ConfigError
 
 _ACTOR_CPU_SHARE: Final = 0.75
-DECODE_CPUS: Final = 0.25
+_DECODE_CPUS: Final = 0.25
 """CPUs that a task reserves which opens images ahead of the actors."""
-WRITE_CPUS: Final = 0
+_WRITE_CPUS: Final = 0
 """A write never waits for decoding to end: a block counts as done once it is written."""
 
 
@@ -52,25 +59,60 @@ def stage_settings(config: ActorJobConfig) -> dict[str, Any]:
     }
 
 
-def pool_settings(config: ActorJobConfig) -> dict[str, Any]:
-    """Keyword arguments of ``map_batches`` for such a stage; asks the cluster for its size.
+def build_actor_dataset(
+    config: ActorJobConfig,
+    source: Source,
+    ledger: Ledger,
+    todo: Todo,
+    *,
+    image_size: int,
+    stage: type,
+    stage_arguments: dict[str, Any],
+    build_block: Callable[[pa.Table], Block],
+) -> Dataset:
+    """The lazy dataset of such a job: decode, run the actors, write; a small row per block.
+
+    Args:
+        config: the job's.
+        source: the corpus.
+        ledger: of the output.
+        todo: index shards with images left to do.
+        image_size: side of the network input.
+        stage: what an actor runs; built with the tokenizer's name and `stage_arguments`.
+        stage_arguments: keyword arguments of `stage`.
+        build_block: turns images into rows of the output.
 
     Raises:
         ConfigError: no actor would ever fit.
     """
-    return {
-        "batch_size": config.images_per_batch,
-        "batch_format": "pyarrow",
-        "compute": ActorPoolStrategy(size=count_actors(config)),
-        "num_cpus": config.cpus_per_actor * _ACTOR_CPU_SHARE,
-        "num_gpus": config.gpus_per_actor,
-    }
-
-
-def count_actors(config: ActorJobConfig) -> int:
-    """Actors of a job; see :func:`pipelines.cluster.count_actors`."""
-    return cluster.count_actors(
+    num_actors = cluster.count_actors(
         config.num_actors,
         cpus_per_actor=config.cpus_per_actor,
         gpus_per_actor=config.gpus_per_actor,
+    )
+    return (
+        ray.data.from_arrow([pa.Table.from_pylist([row], schema=SHARDS) for row in todo])
+        .map_batches(
+            DecodeStage(source, ledger.output, image_size),
+            batch_size=1,
+            batch_format="pyarrow",
+            num_cpus=_DECODE_CPUS,
+        )
+        .map_batches(
+            stage,
+            fn_constructor_args=(config.tokenizer,),
+            fn_constructor_kwargs=stage_arguments,
+            batch_size=config.images_per_batch,
+            batch_format="pyarrow",
+            compute=ActorPoolStrategy(size=num_actors),
+            num_cpus=config.cpus_per_actor * _ACTOR_CPU_SHARE,
+            num_gpus=config.gpus_per_actor,
+        )
+        .map_batches(
+            WriteStage(ledger, build_block),
+            batch_size=None,
+            batch_format="pyarrow",
+            compute=TaskPoolStrategy(size=max(1, num_actors // 2)),
+            num_cpus=_WRITE_CPUS,
+        )
     )

@@ -10,25 +10,15 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-import ray
-from ray.data import Dataset, TaskPoolStrategy
+from ray.data import Dataset
 
-from pipelines.corpus.actor_pool import (
-    DECODE_CPUS,
-    WRITE_CPUS,
-    ActorJobConfig,
-    count_actors,
-    pool_settings,
-    stage_settings,
-)
+from pipelines.corpus.actor_pool import ActorJobConfig, build_actor_dataset, stage_settings
 from pipelines.corpus.commits import Ledger
 from pipelines.corpus.embed_stage import EmbedStage
 from pipelines.corpus.embedding_rows import EMBEDDINGS_FOLDER, build_embeddings_block
 from pipelines.corpus.job_config import build_source
 from pipelines.corpus.records import Source
 from pipelines.corpus.run import RunSummary, Todo, plan_blocks, run_blocks, write_run_manifest
-from pipelines.corpus.stages import SHARDS, DecodeStage, WriteStage
 from pipelines.corpus_reader import EMBED_STAGE
 from pipelines.storage import Place
 from samtok.tokenizer import SAMTok, TokenizerConfig
@@ -117,25 +107,13 @@ def build_dataset(
     config: EmbedConfig, source: Source, ledger: Ledger, todo: Todo, image_size: int
 ) -> Dataset:
     """The lazy dataset: decode, embed, write; gives one small summary row per block."""
-    return (
-        ray.data.from_arrow([pa.Table.from_pylist([row], schema=SHARDS) for row in todo])
-        .map_batches(
-            DecodeStage(source, ledger.output, image_size),
-            batch_size=1,
-            batch_format="pyarrow",
-            num_cpus=DECODE_CPUS,
-        )
-        .map_batches(
-            EmbedStage,
-            fn_constructor_args=(config.tokenizer,),
-            fn_constructor_kwargs=stage_settings(config),
-            **pool_settings(config),
-        )
-        .map_batches(
-            WriteStage(ledger, build_embeddings_block),
-            batch_size=None,
-            batch_format="pyarrow",
-            compute=TaskPoolStrategy(size=max(1, count_actors(config) // 2)),
-            num_cpus=WRITE_CPUS,
-        )
+    return build_actor_dataset(
+        config,
+        source,
+        ledger,
+        todo,
+        image_size=image_size,
+        stage=EmbedStage,
+        stage_arguments=stage_settings(config),
+        build_block=build_embeddings_block,
     )

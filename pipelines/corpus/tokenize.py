@@ -11,25 +11,15 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-import ray
-from ray.data import Dataset, TaskPoolStrategy
+from ray.data import Dataset
 
-from pipelines.corpus.actor_pool import (
-    DECODE_CPUS,
-    WRITE_CPUS,
-    ActorJobConfig,
-    count_actors,
-    pool_settings,
-    stage_settings,
-)
+from pipelines.corpus.actor_pool import ActorJobConfig, build_actor_dataset, stage_settings
 from pipelines.corpus.commits import Ledger
 from pipelines.corpus.job_config import at_least, build_source
 from pipelines.corpus.preview import write_preview
 from pipelines.corpus.records import Source
 from pipelines.corpus.run import RunSummary, Todo, plan_blocks, run_blocks, write_run_manifest
 from pipelines.corpus.sources.embeddings import EmbeddingsSource
-from pipelines.corpus.stages import SHARDS, DecodeStage, WriteStage
 from pipelines.corpus.tokenize_stage import TokenizeStage
 from pipelines.corpus.word_rows import WORDS_FOLDER, build_words_block
 from pipelines.storage import Place
@@ -122,27 +112,15 @@ def build_dataset(
     config: TokenizeConfig, source: Source, ledger: Ledger, todo: Todo, image_size: int
 ) -> Dataset:
     """The lazy dataset: decode, tokenize, write; gives one small summary row per block."""
-    return (
-        ray.data.from_arrow([pa.Table.from_pylist([row], schema=SHARDS) for row in todo])
-        .map_batches(
-            DecodeStage(source, ledger.output, image_size),
-            batch_size=1,
-            batch_format="pyarrow",
-            num_cpus=DECODE_CPUS,
-        )
-        .map_batches(
-            TokenizeStage,
-            fn_constructor_args=(config.tokenizer,),
-            fn_constructor_kwargs={**stage_settings(config), "reconstruct": config.reconstruct},
-            **pool_settings(config),
-        )
-        .map_batches(
-            WriteStage(ledger, build_words_block),
-            batch_size=None,
-            batch_format="pyarrow",
-            compute=TaskPoolStrategy(size=max(1, count_actors(config) // 2)),
-            num_cpus=WRITE_CPUS,
-        )
+    return build_actor_dataset(
+        config,
+        source,
+        ledger,
+        todo,
+        image_size=image_size,
+        stage=TokenizeStage,
+        stage_arguments={**stage_settings(config), "reconstruct": config.reconstruct},
+        build_block=build_words_block,
     )
 
 
