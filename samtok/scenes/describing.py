@@ -6,6 +6,7 @@ those kept for which `select` finds this thing and no other.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -153,10 +154,8 @@ def _list_relations(telling: Telling, position: int) -> list[Relation]:
 
 def _join(known: dict[str, list[Any]], fields: tuple[str, ...]) -> list[Query]:
     """Every combination of known values for these fields."""
-    queries = [Query()]
-    for field in fields:
-        queries = [replace(q, **{field: value}) for q in queries for value in known[field]]
-    return queries
+    values = itertools.product(*(known[field] for field in fields))
+    return [Query(**dict(zip(fields, chosen, strict=True))) for chosen in values]
 
 
 def _list_wrong(telling: Telling, position: int) -> list[Query]:

@@ -11,7 +11,7 @@ Letters: T things, N masks, H W pixels.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -51,6 +51,7 @@ class SceneFacts:
         places: int8, shape (T,) each: is it in this region of the picture?
         sizes: int8, shape (T,) each: is it of this size?
         centers: float64, shape (T, 2), (x, y) over the picture's shorter side.
+        selected: what `queries.select` has found so far, by query.
     """
 
     def __init__(self, scene: Scene) -> None:
@@ -71,6 +72,36 @@ class SceneFacts:
             "part": kin,
             "bigger": _judge_bigger(self.things, extents, shares, kin),
         }
+        self.selected: dict[Any, tuple[int, ...] | None] = {}
+        self._bits: dict[tuple[str, Any], tuple[int, int]] = {}
+
+    def bits(self, condition: str, value: Any) -> tuple[int, int]:
+        """The things that meet a condition, and those that may, as sets of bits by position.
+
+        Args:
+            condition: ``category``, ``color``, ``texture``, ``size``, ``place`` or a relation.
+            value: the wanted value; for a relation, the position of what it is to.
+        """
+        key = condition, value
+        if key not in self._bits:
+            answers = self._judge_all(condition, value)
+            self._bits[key] = (_pack(answers == YES), _pack(answers != NO))
+        return self._bits[key]
+
+    def _judge_all(self, condition: str, value: Any) -> np.ndarray:
+        """int8, shape (T,)."""
+        if condition == "size":
+            return self.sizes[value]
+        if condition == "place":
+            return self.places[value]
+        if condition in self.relations:
+            return self.relations[condition][:, value]
+        holds = [getattr(thing, condition) == value for thing in self.things]
+        return np.array(holds, dtype=np.int8)
+
+
+def _pack(members: np.ndarray) -> int:
+    return sum(1 << position for position in np.flatnonzero(members).tolist())
 
 
 def _measure_extents(things: tuple[SceneObject, ...]) -> np.ndarray:

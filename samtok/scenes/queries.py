@@ -9,15 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-
-from samtok.scenes.facts import NO, PLACES, RELATIONS, SIZES, UNCLEAR, YES, SceneFacts
+from samtok.scenes.facts import PLACES, RELATIONS, SIZES, YES, SceneFacts
 
 EXTREMES: Final = ("leftmost", "rightmost", "topmost", "lowest", "biggest", "smallest")
 """What a query can pick one of several by."""
 
 _MIN_LEAD = 0.05
 """Of the picture's shorter side: how far the leftmost is ahead of the second."""
+_DIRECTIONS: Final = {
+    "leftmost": (0, -1),
+    "rightmost": (0, 1),
+    "topmost": (1, -1),
+    "lowest": (1, 1),
+}
+"""Coordinate and sign that grow towards a side of the picture."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,16 +77,22 @@ def select(facts: SceneFacts, query: Query) -> tuple[int, ...] | None:
         borderline case leaves it open, or if it picks out something that shows too little to have
         a mask.
     """
+    if query not in facts.selected:
+        facts.selected[query] = _select(facts, query)
+    return facts.selected[query]
+
+
+def _select(facts: SceneFacts, query: Query) -> tuple[int, ...] | None:
     answers = _answer(facts, query)
-    if answers is None or (answers == UNCLEAR).any():
+    if answers is None:
         return None
-    found = np.flatnonzero(answers == YES)
-    if (found >= facts.num_objects).any():
+    holds, may_hold = answers
+    if holds != may_hold or holds >> facts.num_objects:
         return None
+    found = tuple(position for position in range(facts.num_objects) if holds >> position & 1)
     if query.extreme is not None:
-        found = _pick_extreme(facts, query.extreme, found)
-        return None if len(found) == 0 else tuple(found.tolist())
-    return tuple(found.tolist())
+        return _pick_extreme(facts, query.extreme, found) or None
+    return found
 
 
 def _check(name: str, value: str | None, allowed: tuple[str, ...]) -> None:
@@ -89,30 +100,32 @@ def _check(name: str, value: str | None, allowed: tuple[str, ...]) -> None:
         raise ValueError(f"{name} is {value!r}; allowed are {', '.join(allowed)}")
 
 
-def _answer(facts: SceneFacts, query: Query) -> np.ndarray | None:
-    """Do all conditions but the extreme hold, for every thing? int8, shape (T,)."""
-    answers = [np.full(len(facts.things), YES, dtype=np.int8)]
-    for field in ("category", "color", "texture"):
-        wanted = getattr(query, field)
-        if wanted is not None:
-            holds = [getattr(thing, field) == wanted for thing in facts.things]
-            answers.append(np.array(holds, dtype=np.int8))
+def _answer(facts: SceneFacts, query: Query) -> tuple[int, int] | None:
+    """For which things do all conditions but the extreme hold, and for which may they?
+
+    Sets are the bits of integers, by position: a scene's language evaluates thousands of queries
+    over a handful of things. The second set contains the first.
+    """
+    conditions = [
+        facts.bits(field, wanted)
+        for field in ("category", "color", "texture")
+        if (wanted := getattr(query, field)) is not None
+    ]
     if query.size is not None:
-        answers.append(facts.sizes[query.size])
-    answers += [facts.places[place] for place in query.places]
+        conditions.append(facts.bits("size", query.size))
+    conditions += [facts.bits("place", place) for place in query.places]
     if query.relation is not None:
         anchor = _find_anchor(facts, query.relation.anchor)
         if anchor is None:
             return None
-        answers.append(facts.relations[query.relation.name][:, anchor])
-    if query.others_than:
-        counts = np.full(len(facts.things), YES, dtype=np.int8)
-        counts[list(query.others_than)] = NO
-        answers.append(counts)
-    stacked = np.stack(answers)
-    refused, unclear = (stacked == NO).any(axis=0), (stacked == UNCLEAR).any(axis=0)
-    answer: np.ndarray = np.where(refused, NO, np.where(unclear, UNCLEAR, YES)).astype(np.int8)
-    return answer
+        conditions.append(facts.bits(query.relation.name, anchor))
+    holds = may_hold = (1 << len(facts.things)) - 1
+    for position in query.others_than:
+        holds &= ~(1 << position)
+        may_hold = holds
+    for yes, not_no in conditions:
+        holds, may_hold = holds & yes, may_hold & not_no
+    return holds, may_hold
 
 
 def _find_anchor(facts: SceneFacts, anchor: Query | int) -> int | None:
@@ -122,33 +135,22 @@ def _find_anchor(facts: SceneFacts, anchor: Query | int) -> int | None:
     return found[0] if found is not None and len(found) == 1 else None
 
 
-def _pick_extreme(facts: SceneFacts, extreme: str, found: np.ndarray) -> np.ndarray:
+def _pick_extreme(facts: SceneFacts, extreme: str, found: tuple[int, ...]) -> tuple[int, ...]:
     """The one that clearly leads; nothing if none does or if there is no second."""
     if len(found) < 2:
-        return found[:0]
+        return ()
     if extreme in ("biggest", "smallest"):
-        bigger = facts.relations["bigger"][np.ix_(found, found)] == YES
-        wins = bigger.sum(axis=1 if extreme == "biggest" else 0)
-        leads = wins == len(found) - 1
-    else:
-        leads = _leads_clearly(_measure_lead(facts.centers[found], extreme))
-    winner: np.ndarray = found[leads]
-    return winner
-
-
-def _measure_lead(centers: np.ndarray, extreme: str) -> np.ndarray:
-    """How far each is ahead towards a side of the picture."""
-    ahead: np.ndarray = {
-        "leftmost": -centers[:, 0],
-        "rightmost": centers[:, 0],
-        "topmost": -centers[:, 1],
-        "lowest": centers[:, 1],
-    }[extreme]
-    return ahead
-
-
-def _leads_clearly(ahead: np.ndarray) -> np.ndarray:
-    """True for the first, if the second is far enough behind."""
-    second = np.sort(ahead)[-2]
-    leads: np.ndarray = ahead >= second + _MIN_LEAD
-    return leads
+        bigger = facts.relations["bigger"]
+        return tuple(
+            thing
+            for thing in found
+            if all(
+                (bigger[thing, other] if extreme == "biggest" else bigger[other, thing]) == YES
+                for other in found
+                if other != thing
+            )
+        )
+    axis, sign = _DIRECTIONS[extreme]
+    ahead = {thing: sign * float(facts.centers[thing, axis]) for thing in found}
+    second = sorted(ahead.values())[-2]
+    return tuple(thing for thing in found if ahead[thing] >= second + _MIN_LEAD)
