@@ -20,7 +20,7 @@ from samtok.metrics.segmentation import mask_iou
 from samtok.metrics.tokenizer_report import TokenizerReport, TokenizerTally
 from samtok.plots import usage_plot
 from samtok.tokenizer import SAMTok
-from samtok.tokenizer.collectives import num_processes
+from samtok.training.collectives import num_processes
 from samtok.visualize import PanelItem, reconstruction_panel
 from samtok.words import format_codes
 

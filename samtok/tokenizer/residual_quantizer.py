@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import torch
 from torch import nn
 
-from samtok.tokenizer.collectives import gather_rows, sum_over_processes
+from samtok.training.collectives import gather_rows, sum_over_processes
 
 MISSING_CODE: Final = -1
 _RESTART_NOISE: Final = 0.01

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
 from samtok.errors import ConfigError
+from samtok.training.optimizers import OptimizerConfig
+from samtok.training.schedule import warm_up_then_cosine
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,6 +92,13 @@ class TokenizerTrainingConfig:
         """Whether the codebooks start from k-means when the quantizer goes on."""
         return self.kmeans_start or self.quantize_from_step > 0
 
+    @property
+    def optimizers(self) -> OptimizerConfig:
+        """The optimizer's share of these settings."""
+        return OptimizerConfig(
+            name=self.optimizer, learning_rate=self.learning_rate, weight_decay=self.weight_decay
+        )
+
 
 def learning_rate_at(step: int, config: TokenizerTrainingConfig) -> float:
     """Linear warm-up, then cosine to 0; each phase has its own where their peaks differ."""
@@ -100,11 +108,7 @@ def learning_rate_at(step: int, config: TokenizerTrainingConfig) -> float:
             start, peak = config.quantize_from_step, config.quantized_learning_rate
         else:
             end = config.quantize_from_step
-    warmup = max(1, round(config.warmup_share * (end - start)))
-    done = step - start
-    if done < warmup:
-        return peak * (done + 1) / warmup
-    return peak * 0.5 * (1 + math.cos(math.pi * (done - warmup) / max(1, end - start - warmup)))
+    return peak * warm_up_then_cosine(step - start, end - start, config.warmup_share)
 
 
 def foreground_weight_at(step: int, config: TokenizerTrainingConfig) -> float:

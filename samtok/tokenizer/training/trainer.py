@@ -19,14 +19,12 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from samtok.errors import CheckpointError
-from samtok.tokenizer.collectives import gather_rows, num_processes, sum_over_processes
 from samtok.tokenizer.kmeans import cluster
 from samtok.tokenizer.network import TokenizerNetwork
 from samtok.tokenizer.residual_quantizer import Codebook, Restarts
@@ -42,7 +40,9 @@ from samtok.tokenizer.training.objective import (
     TokenizerObjective,
     choose_trainable,
 )
-from samtok.tokenizer.training.optimizers import Optimizers
+from samtok.training.collectives import gather_rows, num_processes, sum_over_processes
+from samtok.training.lanes import first_lane, seed_of_lane
+from samtok.training.optimizers import Optimizers
 
 _RESTARTS_LANE, _KMEANS_LANE = -1, -2
 """Lanes that no batch has: sources of randomness shared by all processes."""
@@ -74,7 +74,7 @@ class TokenizerTrainer:
             torch.manual_seed(config.seed)
             self._objective = TokenizerObjective(network, config, dtype).to(device)
         choose_trainable(self._objective, quantize=False)
-        self._optimizers = Optimizers(self._objective, config)
+        self._optimizers = Optimizers(self._objective, config.optimizers)
         self._parallel: nn.Module | None = None
         self._wrapped_quantizing = False
 
@@ -101,7 +101,7 @@ class TokenizerTrainer:
         self.network.train()
         batches = [batch.to(self.device) for batch in lanes]
         scale = self._count(batches)
-        first, last = self._first_lane(len(lanes)), len(lanes) - 1
+        first, last = first_lane(len(lanes)), len(lanes) - 1
         results = [
             self._backward(batch, first + position, scale, is_last=position == last)
             for position, batch in enumerate(batches)
@@ -225,11 +225,7 @@ class TokenizerTrainer:
         num_images, num_masks = sum_over_processes(counts).tolist()
         return StepScale(num_images, num_masks)
 
-    def _first_lane(self, lanes_per_process: int) -> int:
-        return dist.get_rank() * lanes_per_process if num_processes() > 1 else 0
-
     def _generator(self, lane: int) -> torch.Generator:
-        """Randomness of a lane at the current step; nothing to save, nothing to resume."""
-        entropy = [self.config.seed, self.step, lane - _KMEANS_LANE]
-        seed = int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
+        """Randomness of a lane at the current step."""
+        seed = seed_of_lane(self.config.seed, self.step, lane - _KMEANS_LANE)
         return torch.Generator(self.device).manual_seed(seed)

@@ -3,8 +3,7 @@
 import torch
 from torch import nn
 
-from samtok.tokenizer.training import TokenizerTrainingConfig
-from samtok.tokenizer.training.optimizers import Optimizers, find_matrices
+from samtok.training.optimizers import OptimizerConfig, Optimizers, find_matrices
 
 
 class _Model(nn.Module):
@@ -26,7 +25,7 @@ def test_muon_and_adamw_share_a_step():
     model = _Model()
     before = {name: p.clone() for name, p in model.named_parameters()}
     optimizers = Optimizers(
-        model, TokenizerTrainingConfig(optimizer="muon", weight_decay=0.0, learning_rate=0.1)
+        model, OptimizerConfig(name="muon", weight_decay=0.0, learning_rate=0.1)
     )
     x = torch.randn(256, 32)
     (model.wide(x).square().sum() + model.narrow(x).sum()).backward()

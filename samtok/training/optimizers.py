@@ -1,38 +1,56 @@
-"""Optimizers of a tokenizer training."""
+"""Optimizers that step together."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
-from samtok.tokenizer.training.config import TokenizerTrainingConfig
-
-_BETAS = (0.9, 0.999)
 _SMALLEST_MATRIX = 16
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptimizerConfig:
+    """Which optimizer, and its constants."""
+
+    name: Literal["adamw", "muon"]
+    """adamw, or muon for the weight matrices of linear layers and adamw for the rest."""
+    learning_rate: float
+    """Peak learning rate of both."""
+    weight_decay: float
+    """Decoupled weight decay of both."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Of AdamW."""
 
 
 class Optimizers:
     """One or two optimizers that step together.
 
-    AdamW alone (published), or Muon for the weight matrices of linear layers and AdamW for the
-    rest. Muon (Jordan et al., 2024; torch.optim.Muon) makes each update orthogonal; its size is
-    matched to AdamW's (arXiv 2502.16982), so that both follow one learning rate.
+    AdamW alone, or Muon for the weight matrices of linear layers and AdamW for the rest. Muon
+    (Jordan et al., 2024; torch.optim.Muon) makes each update orthogonal; its size is matched to
+    AdamW's (arXiv 2502.16982), so that both follow one learning rate.
 
     Args:
         module: whose trainable weights are optimized.
         config: settings.
+        tables: weights that AdamW keeps even where a linear layer holds them, e.g. of a head.
     """
 
-    def __init__(self, module: nn.Module, config: TokenizerTrainingConfig) -> None:
+    def __init__(
+        self, module: nn.Module, config: OptimizerConfig, *, tables: Iterable[torch.Tensor] = ()
+    ) -> None:
         rate, decay = config.learning_rate, config.weight_decay
-        matrices = find_matrices(module) if config.optimizer == "muon" else []
+        ids = {id(table) for table in tables}
+        matrices = find_matrices(module) if config.name == "muon" else []
+        matrices = [matrix for matrix in matrices if id(matrix) not in ids]
         ids = {id(matrix) for matrix in matrices}
         rest = [p for p in module.parameters() if p.requires_grad and id(p) not in ids]
         self.parameters = [*matrices, *rest]
         self._members: list[torch.optim.Optimizer] = [
-            torch.optim.AdamW(rest, lr=rate, betas=_BETAS, weight_decay=decay)
+            torch.optim.AdamW(rest, lr=rate, betas=config.betas, weight_decay=decay)
         ]
         if matrices:
             self._members.append(
