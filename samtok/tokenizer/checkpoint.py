@@ -18,6 +18,7 @@ from safetensors.torch import load as load_safetensors_bytes
 from safetensors.torch import load_file, save_file
 
 from samtok.errors import CheckpointError, ConfigError
+from samtok.hub import download_from_hub
 from samtok.tokenizer.config import PRESETS, TokenizerConfig, config_from_dict
 from samtok.tokenizer.network import TokenizerNetwork
 
@@ -45,7 +46,9 @@ def load_network(source: str | Path, config: TokenizerConfig | None = None) -> T
         return _load_folder(path, config)
     if path.is_file():
         return _load_weights_file(path, config)
-    return _load_folder(_download_from_hub(str(source)), config)
+    expected = f"{' or '.join(map(repr, PACKAGED))}, a local folder or .pth file, an s3:// folder"
+    patterns = (CONFIG_FILE, WEIGHTS_FILE, "*.pth")
+    return _load_folder(download_from_hub(str(source), patterns, expected=expected), config)
 
 
 def save_network(network: TokenizerNetwork, folder: str | Path) -> Path:
@@ -172,28 +175,6 @@ def _load_s3(source: str, config: TokenizerConfig | None) -> TokenizerNetwork:
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{source} cannot be read: {error}") from error
     return _build(weights, parsed, source)
-
-
-def _download_from_hub(source: str) -> Path:
-    if source.count("/") != 1 or source.startswith((".", "/")):
-        raise CheckpointError(
-            f"there is no tokenizer at {source!r}; pass {' or '.join(map(repr, PACKAGED))}, a "
-            "local folder or .pth file, an s3:// folder, or a hub id such as 'owner/name'"
-        )
-    try:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-    except ImportError as error:
-        raise CheckpointError(
-            f"{source!r} is no local path; loading it from the hub needs the hub extra: "
-            "pip install 'samtok[hub]'"
-        ) from error
-    try:
-        return Path(snapshot_download(source, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE, "*.pth"]))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise CheckpointError(
-            f"{source!r} is no local path, and the hub did not give it: {error}"
-        ) from error
 
 
 def _read_weights(path: Path) -> dict[str, torch.Tensor]:

@@ -1,0 +1,64 @@
+"""The model card beside a saved model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from samtok.words import MASK_END, MASK_START
+
+_CARD: Final = """\
+---
+library_name: transformers
+pipeline_tag: image-text-to-text
+tags: [samtok, segmentation, {model_type}]
+---
+
+# A language model with mask words
+
+A `{model_type}` model whose vocabulary holds the 514 mask words of
+[SAMTok](https://arxiv.org/abs/2601.16093). A region of the image is written
+`{start}<|mt_0011|><|mt_0347|>{end}`: the first code word is 0000..0255, the second 0256..0511.
+
+{tokenizer}
+
+```python
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+model = AutoModelForImageTextToText.from_pretrained(folder)
+processor = AutoProcessor.from_pretrained(folder)
+```
+
+With the `samtok` package, answers come with their masks:
+
+```python
+from samtok import SAMTok
+from samtok.mllm import chat, load_mllm
+
+answer = chat(load_mllm(folder), SAMTok.from_pretrained({name}), image, "Segment the mug.")
+answer.text, answer.masks
+```
+"""
+
+
+def write_card(folder: Path, *, model_type: str, mask_tokenizer: Mapping[str, str] | None) -> None:
+    """Write ``README.md``.
+
+    Args:
+        folder: of the saved model.
+        model_type: as in its ``config.json``.
+        mask_tokenizer: name and fingerprint; None where the model has learned no tokenizer's words.
+    """
+    if mask_tokenizer is None:
+        name, tokenizer = "name", "It has not learned the words of any mask tokenizer yet."
+    else:
+        name = repr(mask_tokenizer["name"])
+        tokenizer = (
+            f"The words are those of the mask tokenizer {name}, whose weights have the sha256\n"
+            f"`{mask_tokenizer['fingerprint']}`. Other tokenizers give them other masks."
+        )
+    text = _CARD.format(
+        model_type=model_type, tokenizer=tokenizer, name=name, start=MASK_START, end=MASK_END
+    )
+    (folder / "README.md").write_text(text)
