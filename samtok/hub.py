@@ -24,7 +24,7 @@ def download_from_hub(source: str, patterns: Sequence[str], *, expected: str) ->
     """
     if source.count("/") != 1 or source.startswith((".", "/")):
         raise CheckpointError(
-            f"there is nothing at {source!r}; pass {expected}, or a hub id such as 'owner/name'"
+            f"nothing is at {source!r}; pass {expected}, or a hub id such as 'owner/name'"
         )
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError

@@ -191,7 +191,7 @@ def test_pickled_code_is_refused(tmp_path, small_tokenizer):
 
 
 def test_wrong_checkpoints_say_what_to_do(tmp_path, small_tokenizer):
-    with pytest.raises(CheckpointError, match="no tokenizer at"):
+    with pytest.raises(CheckpointError, match="nothing is at"):
         SAMTok.from_pretrained(tmp_path / "nowhere")
     with pytest.raises(CheckpointError, match="neither"):
         SAMTok.from_pretrained(tmp_path)
