@@ -1,10 +1,9 @@
-"""How well predicted masks cover the true ones: IoU, COCO's size bins, and the gRefCOCO numbers.
+"""How well predicted masks cover the true ones: overlap, IoU, and COCO's size bins.
 
-Letters: N masks, H W pixels.
+Letters: N masks, P predicted and T true ones, H W pixels.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,26 +23,66 @@ FINE_AREA_BINS = {
 }
 """Finer bins of ours, since most of what two words lose is lost on small masks; as `AREA_BINS`."""
 
-# The published evaluator adds these to its divisors; kept so that the numbers agree to the last.
-_EPSILON_PER_SAMPLE = 1e-8
-_EPSILON_OF_SUMS = 1e-10
+
+class Overlap(NamedTuple):
+    """How a predicted mask lies on the true one, in pixels; all that most scores need of a pair."""
+
+    intersection: int
+    prediction_area: int
+    target_area: int
+
+    @property
+    def union(self) -> int:
+        """Pixels in either."""
+        return self.prediction_area + self.target_area - self.intersection
+
+    @property
+    def iou(self) -> float:
+        """0..1; two empty masks agree, so theirs is 1."""
+        return self.intersection / self.union if self.union else 1.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GresScores:
-    """Generalised referring segmentation, as gRefCOCO measures it; shares in 0..1."""
+def measure_overlap(prediction: np.ndarray, target: np.ndarray) -> Overlap:
+    """Count the pixels of a pair of masks.
 
-    g_iou: float
-    """Mean over samples of the IoU; a sample without target counts 1 if nothing was predicted,
-    else 0. NaN without samples."""
-    c_iou: float
-    """Sum of intersections over sum of unions, over all samples."""
-    n_acc: float
-    """Share of the samples without target where nothing was predicted; NaN if there are none."""
-    t_acc: float
-    """Share of the samples with a target where something was predicted; NaN if there are none."""
-    num_skipped: int
-    """Pairs of different shapes: left out of both IoUs, but counted in `t_acc`."""
+    Args:
+        prediction: bool, shape (H, W).
+        target: bool, the same shape.
+
+    Raises:
+        ValueError: the shapes differ, which broadcasting would hide.
+    """
+    if prediction.shape != target.shape or prediction.ndim != 2:
+        raise ValueError(
+            f"prediction {prediction.shape} and target {target.shape} must both be (H, W)"
+        )
+    return Overlap(
+        intersection=int(np.count_nonzero(prediction & target)),
+        prediction_area=int(np.count_nonzero(prediction)),
+        target_area=int(np.count_nonzero(target)),
+    )
+
+
+def pairwise_iou(predictions: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Intersection over union of every predicted mask with every true one.
+
+    Args:
+        predictions: bool, shape (P, H, W).
+        targets: bool, shape (T, H, W).
+
+    Returns:
+        float64, shape (P, T), 0..1; two empty masks agree, so theirs is 1.
+
+    Raises:
+        ValueError: the masks are not of one size.
+    """
+    if predictions.ndim != 3 or targets.ndim != 3 or predictions.shape[1:] != targets.shape[1:]:
+        raise ValueError(
+            f"predictions {predictions.shape} and targets {targets.shape} must be (P, H, W) and "
+            "(T, H, W)"
+        )
+    ious = [[measure_overlap(p, t).iou for t in targets] for p in predictions]
+    return np.array(ious, dtype=np.float64).reshape(len(predictions), len(targets))
 
 
 def mask_iou(predictions: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -77,43 +116,3 @@ def area_bin(area: float) -> str:
 def fine_area_bin(area: float) -> str:
     """Name of the bin of `FINE_AREA_BINS` of a mask of this many pixels."""
     return next(name for name, limit in FINE_AREA_BINS.items() if area < limit)
-
-
-def evaluate_gres(predictions: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> GresScores:
-    """Score one prediction per sample as the published gRefCOCO evaluation does.
-
-    Args:
-        predictions: bool, shapes (H, W), one per sample; all False where no target is predicted.
-            Several masks of one answer are merged by union before.
-        targets: bool, shapes (H, W), in the same order; all False where the sample has no target.
-
-    Returns:
-        Scores in 0..1; the published evaluator prints them times 100, and fails instead of giving
-        NaN when the samples are all with or all without a target.
-
-    Raises:
-        ValueError: not the same number of predictions and targets.
-    """
-    pairs = list(zip(predictions, targets, strict=True))
-    found = np.array([[bool(p.any()), bool(t.any())] for p, t in pairs], dtype=bool).reshape(-1, 2)
-    predicted, present = found.T
-    comparable = [(p, t) for p, t in pairs if p.shape == t.shape]
-    areas = np.array([_overlap(p, t) for p, t in comparable], dtype=np.int64).reshape(-1, 2)
-    intersections, unions = areas.T
-    has_target = np.array([bool(t.any()) for _, t in comparable], dtype=bool)
-    terms = np.where(has_target, intersections / (unions + _EPSILON_PER_SAMPLE), unions == 0)
-    return GresScores(
-        g_iou=_mean(terms),
-        c_iou=float(intersections.sum() / (unions.sum() + _EPSILON_OF_SUMS)),
-        n_acc=_mean(~predicted[~present]),
-        t_acc=_mean(predicted[present]),
-        num_skipped=len(pairs) - len(comparable),
-    )
-
-
-def _overlap(prediction: np.ndarray, target: np.ndarray) -> tuple[int, int]:
-    return int((prediction & target).sum()), int((prediction | target).sum())
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(values.mean()) if len(values) else float("nan")

@@ -1,25 +1,12 @@
-"""IoU and the gRefCOCO numbers, against the published evaluator's."""
-
-import json
-import math
-from pathlib import Path
+"""Overlap and IoU of masks, and size bins."""
 
 import numpy as np
 import pytest
 
-from samtok.metrics.segmentation import area_bin, evaluate_gres, mask_iou
-
-FIXTURES = Path(__file__).parents[2] / "fixtures" / "parity"
-SETS = json.loads((FIXTURES / "metrics.json").read_text())
-MASKS = np.load(FIXTURES / "metrics.npz")
+from samtok.metrics.segmentation import area_bin, mask_iou, measure_overlap, pairwise_iou
 
 FULL, EMPTY = np.ones((2, 3), dtype=bool), np.zeros((2, 3), dtype=bool)
 LEFT = np.array([[1, 0, 0], [1, 0, 0]], dtype=bool)
-
-
-def load_set(name):
-    numbers = range(SETS[name]["n"])
-    return [[MASKS[f"{name}.{n}.{kind}"] for n in numbers] for kind in ("pred", "gt")]
 
 
 def test_iou_is_the_shared_part_of_the_union():
@@ -47,40 +34,21 @@ def test_size_bins_are_those_of_coco(area, name):
     assert area_bin(area) == name
 
 
-@pytest.mark.parametrize("name", [name for name, numbers in SETS.items() if numbers["exact"]])
-def test_scores_equal_the_published_evaluator(name):
-    expected = SETS[name]
-    scores = evaluate_gres(*load_set(name))
-    found = {
-        "N_acc": scores.n_acc,
-        "T_acc": scores.t_acc,
-        "g_iou": scores.g_iou,
-        "c_iou": scores.c_iou,
-    }
-    for key, share in found.items():
-        assert 100 * share == pytest.approx(expected["exact"][key], rel=1e-14, abs=0)
-        assert round(100 * share, 2) == expected["rounded"][key]
-    assert scores.num_skipped == expected["skipped"]
+def test_overlap_counts_pixels():
+    # LEFT is 2 pixels; the top row 3, one of them shared.
+    top = np.array([[1, 1, 1], [0, 0, 0]], dtype=bool)
+    overlap = measure_overlap(LEFT, top)
+    assert overlap == (1, 2, 3)
+    assert overlap.union == 4
+    assert overlap.iou == 1 / 4
+    assert measure_overlap(EMPTY, EMPTY).iou == 1
+    with pytest.raises(ValueError, match=r"\(H, W\)"):
+        measure_overlap(LEFT, LEFT.T)
 
 
-def test_samples_of_one_kind_leave_the_other_accuracy_undefined():
-    with_targets = evaluate_gres(*load_set("targets_only"))
-    assert math.isnan(with_targets.n_acc)
-    assert with_targets.t_acc == 1
-    pairs = SETS["targets_only"]["per_pair"]
-    terms = [pair["inter"] / pair["union"] for pair in pairs]
-    assert with_targets.g_iou == pytest.approx(sum(terms) / len(terms))
-    without = evaluate_gres(*load_set("no_targets_bad_only"))
-    assert math.isnan(without.t_acc)
-    assert (without.n_acc, without.g_iou, without.c_iou) == (0, 0, 0)
-
-
-def test_no_samples_have_no_scores():
-    scores = evaluate_gres([], [])
-    assert math.isnan(scores.g_iou)
-    assert math.isnan(scores.n_acc)
-
-
-def test_every_sample_needs_a_prediction():
-    with pytest.raises(ValueError, match="longer"):
-        evaluate_gres([FULL], [FULL, FULL])
+def test_every_pair_has_an_iou():
+    ious = pairwise_iou(np.stack([LEFT, EMPTY]), np.stack([LEFT, FULL, EMPTY]))
+    assert ious == pytest.approx(np.array([[1, 1 / 3, 0], [0, 0, 1]]))
+    assert pairwise_iou(np.zeros((0, 2, 3), bool), LEFT[None]).shape == (0, 1)
+    with pytest.raises(ValueError, match="P, H, W"):
+        pairwise_iou(LEFT[None], LEFT.T[None])

@@ -1,0 +1,90 @@
+"""Answers read back from what a model wrote."""
+
+import json
+
+import pytest
+
+from samtok.answer_forms import (
+    REF_END,
+    REF_START,
+    GroundedPhrase,
+    normalize_phrase,
+    read_answer_part,
+    read_phrases,
+    read_triplets,
+)
+from samtok.words import format_codes
+
+A, B = format_codes([(1, 2), (3, 4)])
+
+
+def ref(phrase):
+    return f"{REF_START}{phrase}{REF_END}"
+
+
+def entry(subject="cup", words=A, **changes):
+    return {
+        "subject": {"mask_2d": words, "label": subject},
+        "predicate": "on",
+        "object": {"mask_2d": B, "label": "table"},
+        **changes,
+    }
+
+
+def test_a_phrase_owns_the_masks_right_behind_it():
+    text = f"{ref('two cups')}{A} {B} on {ref(' a table ')}, {A}."
+    assert read_phrases(text) == [
+        GroundedPhrase("two cups", ((1, 2), (3, 4))),
+        GroundedPhrase("a table", ()),
+    ]
+
+
+def test_damaged_references_are_left_out():
+    text = f"{REF_START}lost {ref('cup')}{A} and {REF_START}open {A}"
+    assert read_phrases(text) == [GroundedPhrase("cup", ((1, 2),))]
+
+
+def test_triplets_are_read_from_fenced_json():
+    text = f"Here it is:\n```json\n{json.dumps([entry(), entry('pot', A + B)], indent=1)}\n```"
+    assert read_triplets(text) == [
+        ("cup", "on", "table", ((1, 2),), ((3, 4),)),
+        ("pot", "on", "table", ((1, 2), (3, 4)), ((3, 4),)),
+    ]
+
+
+def test_whole_entries_of_a_broken_list_count():
+    text = json.dumps([entry(), entry("pot")])
+    assert [t.subject for t in read_triplets(text[:-5])] == ["cup"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "No target.",
+        "",
+        "[",
+        "[" * 100_000,
+        '[{"a":' * 50_000,
+        json.dumps([entry(predicate=None)]),
+        json.dumps([entry(object="table")]),
+        json.dumps([entry(object={"label": "table"})]),
+        json.dumps([entry(words=None)]),
+        json.dumps({"triplets": "none"}),
+    ],
+)
+def test_what_is_no_triplet_is_left_out(text):
+    assert read_triplets(text) == []
+
+
+def test_a_malformed_entry_does_not_hide_its_neighbours():
+    text = json.dumps([entry(predicate=3), entry("pot")])
+    assert [t.subject for t in read_triplets(text)] == ["pot"]
+
+
+def test_reasoning_is_no_answer():
+    assert read_answer_part(f"<think>maybe {A}</think><answer>{B}</answer>") == B
+    assert read_answer_part(f"it is {A}") == f"it is {A}"
+
+
+def test_phrases_are_compared_without_articles_and_punctuation():
+    assert normalize_phrase("A  red-ish, the Cup_top.") == "red ish cup top"
