@@ -1,0 +1,111 @@
+"""Mask words enter a model's vocabulary.
+
+The 514 words become ordinary tokens, not special ones, so that decoding with
+``skip_special_tokens=True`` keeps them. Tables are never made smaller: hub models have more rows
+than their tokenizers have tokens, and those rows are used first.
+
+Letters: V words of the vocabulary, C channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+from tokenizers import AddedToken
+
+from samtok.errors import ConfigError
+from samtok.words import CODEBOOK_SIZE, list_mask_words
+
+NOISE_SCALE: Final = 0.02
+"""Deviation of new rows, as a share of the deviation of the old ones."""
+_ROWS_MULTIPLE: Final = 128
+"""Tables grow to a multiple of this, as those of the hub models are."""
+
+
+@dataclass(frozen=True, slots=True)
+class MaskTokenIds:
+    """Token ids of the mask words of one vocabulary."""
+
+    start: int
+    """Of ``<|mt_start|>``."""
+    end: int
+    """Of ``<|mt_end|>``."""
+    book_0: torch.Tensor
+    """int64, shape (256,): of the first code's words, in order of code."""
+    book_1: torch.Tensor
+    """int64, shape (256,): of the second code's words, in order of code."""
+
+
+@torch.no_grad()
+def extend_vocabulary(model: Any, processor: Any, *, seed: int = 0) -> bool:
+    """Add the mask words to a tokenizer and give each a row in the model's tables.
+
+    New rows start at mean + 0.02 · N(0, 1) · deviation, per channel over the rows of the tokens
+    that were there before; the head's too, where it is not tied to the embeddings. Calling it again
+    changes nothing.
+
+    Args:
+        model: of transformers, changed in place; optimizers are made after this call.
+        processor: of the model; its tokenizer is changed in place.
+        seed: of the noise.
+
+    Returns:
+        Whether the model was already extended, as the published ones are.
+    """
+    tokenizer = processor.tokenizer
+    words = list_mask_words()
+    known = tokenizer.get_vocab()
+    new_words = [word for word in words if word not in known]
+    num_rows = model.get_input_embeddings().weight.shape[0]
+    if not new_words and max(known.values()) < num_rows:
+        return True
+    tokenizer.add_tokens([AddedToken(word, special=False, normalized=False) for word in new_words])
+    vocabulary = tokenizer.get_vocab()
+    num_needed = max(vocabulary.values()) + 1
+    if num_needed > num_rows:
+        rounded = -(-num_needed // _ROWS_MULTIPLE) * _ROWS_MULTIPLE
+        model.resize_token_embeddings(rounded, mean_resizing=False)
+        # Also the words of a tokenizer that was extended without its model.
+        new_words = words
+    new_ids = {vocabulary[word] for word in new_words}
+    old_rows = sorted({row for row in vocabulary.values() if row < num_rows} - new_ids)
+    tables = _list_tables(model)
+    new_rows = sorted(new_ids.union(range(num_rows, len(tables[0]))))
+    generator = torch.Generator().manual_seed(seed)
+    for table in tables:
+        table[new_rows] = _draw_rows(table[old_rows], len(new_rows), generator).to(table)
+    return False
+
+
+def mask_token_ids(tokenizer: Any) -> MaskTokenIds:
+    """Find the mask words in a vocabulary.
+
+    Raises:
+        ConfigError: the vocabulary has not been extended.
+    """
+    known = tokenizer.get_vocab()
+    ids = [known.get(word) for word in list_mask_words()]
+    if None in ids:
+        raise ConfigError(
+            f"the vocabulary lacks {ids.count(None)} of {len(ids)} mask words; call "
+            "extend_vocabulary, or run jobs/extend_vocabulary.py"
+        )
+    start, end, *codes = ids
+    return MaskTokenIds(
+        start, end, torch.tensor(codes[:CODEBOOK_SIZE]), torch.tensor(codes[CODEBOOK_SIZE:])
+    )
+
+
+def _list_tables(model: Any) -> list[torch.Tensor]:
+    """The embeddings' (V, C) weights and, where it has its own, the head's."""
+    embeddings = model.get_input_embeddings().weight
+    head = model.get_output_embeddings().weight
+    return [embeddings] if head is embeddings else [embeddings, head]
+
+
+def _draw_rows(old: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:
+    old = old.float().cpu()
+    noise = torch.randn(count, old.shape[1], generator=generator)
+    return old.mean(0) + NOISE_SCALE * noise * old.std(0)

@@ -1,0 +1,65 @@
+import dataclasses
+
+import pytest
+import torch
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from samtok.errors import CheckpointError, ConfigError
+from samtok.mllm import MaskTokenizerReference, load_mllm, load_processor, save_mllm
+from samtok.mllm.collate import collate, encode_example
+from tests.samtok.mllm.test_collate import make_example
+
+REFERENCE = MaskTokenizerReference(name="tiny", fingerprint="ab" * 32)
+
+
+@pytest.fixture
+def saved(small_mllm, tmp_path):
+    return save_mllm(dataclasses.replace(small_mllm, mask_tokenizer=REFERENCE), tmp_path / "model")
+
+
+def test_a_saved_model_loads_the_way_of_the_hub(small_mllm, saved, image):
+    model = AutoModelForImageTextToText.from_pretrained(saved)
+    processor = AutoProcessor.from_pretrained(saved)
+
+    ours, theirs = (
+        encode_example(make_example("no_target", image), p, 1000)
+        for p in (small_mllm.processor, processor)
+    )
+    assert torch.equal(ours.input_ids, theirs.input_ids)
+    assert torch.equal(ours.pixel_values, theirs.pixel_values)
+    batch = collate([ours], pad_token_id=0)
+    with torch.no_grad():
+        assert torch.equal(model(**batch).logits, small_mllm.model(**batch).logits)
+
+
+def test_a_saved_model_knows_its_mask_tokenizer(small_mllm, saved, tmp_path):
+    assert load_mllm(saved, device="cpu").mask_tokenizer == REFERENCE
+    card = (saved / "README.md").read_text()
+    assert REFERENCE.fingerprint in card
+    assert "SAMTok.from_pretrained('tiny')" in card
+
+    plain = save_mllm(small_mllm, tmp_path / "plain")
+    assert load_mllm(plain, device="cpu").mask_tokenizer is None
+
+
+def test_weights_come_in_the_dtype_asked_for(saved):
+    assert load_mllm(saved, device="cpu").model.dtype == torch.float32
+    assert load_mllm(saved, device="cpu", dtype="bfloat16").model.dtype == torch.bfloat16
+    with pytest.raises(ConfigError, match="float16"):
+        load_mllm(saved, device="cpu", dtype="float16")
+
+
+def test_what_cannot_be_loaded_says_what_is_wrong(saved, tmp_path):
+    with pytest.raises(CheckpointError, match="nothing is at"):
+        load_mllm(tmp_path / "nowhere", device="cpu")
+    with pytest.raises(CheckpointError, match="cannot be loaded as a model"):
+        load_mllm(tmp_path, device="cpu")
+    with pytest.raises(CheckpointError, match="no processor"):
+        load_processor(tmp_path)
+    (saved / "samtok.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"samtok\.json"):
+        load_mllm(saved, device="cpu")
+    (saved / "model.safetensors").unlink()
+    torch.save({}, saved / "pytorch_model.bin")
+    with pytest.raises(CheckpointError, match="safetensors"):
+        load_mllm(saved, device="cpu")
