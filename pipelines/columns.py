@@ -24,7 +24,7 @@ QUARANTINE: Final = pa.schema(
         ("source", pa.string()),
         ("image_id", pa.string()),
         ("mask_id", pa.string()),  # null: the image itself, where it has no masks
-        ("stage", pa.string()),  # index, decode, ingest, embed or tokenize
+        ("stage", pa.string()),  # index, decode, ingest, embed, tokenize or dialogues
         ("reason", pa.string()),  # stable code, counted in summaries
         ("detail", pa.string()),  # one sentence for a person
     ]
@@ -131,3 +131,23 @@ MASK_WORDS: Final = pa.schema(
     ]
 )
 """The output: one row per mask."""
+
+MESSAGE: Final = pa.struct([("role", pa.string()), ("content", pa.string())])
+"""A turn of a conversation: user or assistant, and plain text with mask words inside."""
+
+CONVERSATIONS: Final = pa.schema(
+    [
+        ("conversation_id", pa.string()),
+        ("task", pa.string()),  # one of samtok.tasks.TASK_NAMES
+        ("image_id", pa.string()),
+        ("image_uri", pa.string()),
+        ("image", pa.large_binary()),  # the encoded file; null where it is to be read from its uri
+        ("height", pa.int32()),
+        ("width", pa.int32()),
+        ("messages", pa.list_(MESSAGE)),  # the image stands before the first user message
+        ("target_words", pa.list_(pa.string())),  # mask spans of the last answer, in order
+        ("mask_ids", pa.list_(pa.string())),  # what they stand for
+        ("source", pa.string()),
+    ]
+)
+"""The output of dialogue building: one row per conversation, those of an image side by side."""

@@ -1,4 +1,4 @@
-"""Reading what ingestion and embedding wrote: which files count, and what their manifest says.
+"""Reading what the corpus jobs wrote: which files count, and what their manifest says.
 
 For every later stage: training, tokenization, dialogues. Only finished outputs are opened, and only
 the files that their manifest names, so nothing that a killed run left behind is ever read.
@@ -22,10 +22,14 @@ from samtok.errors import ConfigError
 
 INGEST_STAGE: Final = "ingest_corpus"
 EMBED_STAGE: Final = "embed_corpus"
+TOKENIZE_STAGE: Final = "tokenize_corpus"
+DIALOGUES_STAGE: Final = "build_dialogues"
 
 _MADE_BY: Final = {
     INGEST_STAGE: "jobs/ingest_corpus.py",
     EMBED_STAGE: "jobs/embed_corpus.py",
+    TOKENIZE_STAGE: "jobs/tokenize_corpus.py",
+    DIALOGUES_STAGE: "jobs/build_dialogues.py",
 }
 
 
@@ -84,6 +88,42 @@ class EmbeddingFiles(CorpusFiles):
         return {name: tuple(shape) for name, shape in self.manifest["shapes"].items()}
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WordFiles(CorpusFiles):
+    """The Parquet files of finished mask words (`pipelines.columns.MASK_WORDS`)."""
+
+    @property
+    def tokenizer_fingerprint(self) -> str:
+        """``SAMTok.fingerprint`` of what made them."""
+        return str(self.manifest["tokenizer_fingerprint"])
+
+    @property
+    def has_reconstruction(self) -> bool:
+        """Whether `reconstruction_iou` is filled."""
+        return bool(self.manifest["identity"]["reconstruct"])
+
+    @property
+    def corpus_digest(self) -> str | None:
+        """Digest of the Corpus that was tokenized; None where the masks came from elsewhere."""
+        digest: str | None = self.manifest["identity"].get("corpus_manifest_sha256")
+        return digest
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConversationFiles(CorpusFiles):
+    """The Parquet files of finished conversations (`pipelines.columns.CONVERSATIONS`)."""
+
+    @property
+    def tokenizer_fingerprint(self) -> str:
+        """``SAMTok.fingerprint`` of what made their mask words."""
+        return str(self.manifest["tokenizer_fingerprint"])
+
+    @property
+    def num_conversations(self) -> dict[str, int]:
+        """Rows by task."""
+        return dict(self.manifest["counts"]["figures"]["num_conversations"])
+
+
 def open_corpus(location: str, *, needs_masks: bool = True) -> CorpusFiles:
     """Find the files of a finished Corpus.
 
@@ -119,6 +159,42 @@ def open_embeddings(
             f"{found.backbone_fingerprint}, the tokenizer's is {backbone_fingerprint}; use the "
             f"tokenizer they were made with ({found.manifest['config']['tokenizer']}), or embed "
             f"the corpus again with {_MADE_BY[EMBED_STAGE]}"
+        )
+    return found
+
+
+def open_words(location: str) -> WordFiles:
+    """Find the files of finished mask words.
+
+    Args:
+        location: the ``--output`` of ``jobs/tokenize_corpus.py``, local or ``s3://``.
+
+    Raises:
+        ConfigError: there are none, they are unfinished or damaged; the message says what to do.
+    """
+    return WordFiles(**_open(location, TOKENIZE_STAGE, needs_masks=False))
+
+
+def open_conversations(
+    location: str, *, tokenizer_fingerprint: str | None = None
+) -> ConversationFiles:
+    """Find the files of finished conversations.
+
+    Args:
+        location: the ``--output`` of ``jobs/build_dialogues.py``, local or ``s3://``.
+        tokenizer_fingerprint: of the tokenizer in use; None takes any.
+
+    Raises:
+        ConfigError: there are none, they are unfinished or damaged, or their words are those of
+            another tokenizer; the message says what to do.
+    """
+    found = ConversationFiles(**_open(location, DIALOGUES_STAGE, needs_masks=False))
+    if tokenizer_fingerprint not in (None, found.tokenizer_fingerprint):
+        raise ConfigError(
+            f"the words of the conversations in {found.place.uri()} are those of another "
+            f"tokenizer: its fingerprint is {found.tokenizer_fingerprint}, that of the one in use "
+            f"is {tokenizer_fingerprint}; use that tokenizer, or run {_MADE_BY[TOKENIZE_STAGE]} "
+            f"and {_MADE_BY[DIALOGUES_STAGE]} again"
         )
     return found
 

@@ -117,12 +117,12 @@ def _draw_header(width: int, tile_pixels: int) -> Image.Image:
 
 
 def _draw_row(item: PanelItem, tile_pixels: int) -> Image.Image:
-    image = _scale_image(item.image, tile_pixels)
+    image = scale_image(item.image, tile_pixels)
     height, width = image.shape[:2]
     tiles = [
         image,
-        overlay_masks(image, _scale_masks(item.masks, height, width)),
-        overlay_masks(image, _scale_masks(item.reconstructions, height, width)),
+        overlay_masks(image, scale_masks(item.masks, height, width)),
+        overlay_masks(image, scale_masks(item.reconstructions, height, width)),
     ]
     row_width = len(tiles) * (tile_pixels + _GAP) + _GAP + _LEGEND_WIDTH + _GAP
     row = Image.new("RGB", (row_width, max(height, 3 * _LINE)), _BACKGROUND)
@@ -157,7 +157,8 @@ def _read_codes(words: str) -> list[str]:
     return ["-" if code == MISSING_CODE else str(code) for code in codes]
 
 
-def _scale_image(image: np.ndarray, tile_pixels: int) -> np.ndarray:
+def scale_image(image: np.ndarray, tile_pixels: int) -> np.ndarray:
+    """Bring the longer side to `tile_pixels`; uint8 (H, W, 3) → uint8 (height, width, 3)."""
     scale = tile_pixels / max(image.shape[:2])
     height, width = (max(1, round(side * scale)) for side in image.shape[:2])
     # Enlarged pixels stay square, as the masks' do.
@@ -165,7 +166,7 @@ def _scale_image(image: np.ndarray, tile_pixels: int) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize((width, height), method))
 
 
-def _scale_masks(masks: np.ndarray, height: int, width: int) -> np.ndarray:
+def scale_masks(masks: np.ndarray, height: int, width: int) -> np.ndarray:
     """Nearest-pixel resize; bool (N, H, W) → bool (N, height, width)."""
     rows = np.arange(height) * masks.shape[1] // height
     columns = np.arange(width) * masks.shape[2] // width

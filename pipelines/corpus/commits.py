@@ -42,6 +42,13 @@ class Figures:
     num_masks: int = 0
     """Masks that came out."""
     num_texts: int = 0
+    """Texts that came out; of dialogues, those that conversations were made of."""
+    num_undrawn_texts: int = 0
+    """Good texts that the mixture of tasks made no conversation of."""
+    num_quarantined_texts: int = 0
+    """Texts among the quarantined rows."""
+    num_conversations: dict[str, int] = field(default_factory=dict)
+    """By task."""
     num_bytes: int = 0
     """Of carried images, or of embedding maps."""
     num_embedded: int = 0
@@ -58,6 +65,11 @@ class Figures:
     iou_count: dict[str, int] = field(default_factory=dict)
     """Masks with a reconstruction IoU by area bin."""
 
+    @property
+    def num_items(self) -> int:
+        """What progress counts: conversations where there are any, else masks."""
+        return sum(self.num_conversations.values()) or self.num_masks
+
     def __add__(self, other: Figures) -> Figures:
         histograms = [np.array(h) for h in (self.code_histogram, other.code_histogram) if h]
         return Figures(
@@ -65,6 +77,9 @@ class Figures:
             num_rejected_images=self.num_rejected_images + other.num_rejected_images,
             num_masks=self.num_masks + other.num_masks,
             num_texts=self.num_texts + other.num_texts,
+            num_undrawn_texts=self.num_undrawn_texts + other.num_undrawn_texts,
+            num_quarantined_texts=self.num_quarantined_texts + other.num_quarantined_texts,
+            num_conversations=_add(self.num_conversations, other.num_conversations),
             num_bytes=self.num_bytes + other.num_bytes,
             num_embedded=self.num_embedded + other.num_embedded,
             num_collisions=self.num_collisions + other.num_collisions,

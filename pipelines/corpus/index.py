@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 import pyarrow as pa
 
 from pipelines import columns
-from pipelines.corpus.records import Index, QuarantinedRow, Source
+from pipelines.corpus.records import Index, Listing, QuarantinedRow
 from pipelines.manifest import read_json, write_json
 from pipelines.storage import Place
 
@@ -24,7 +24,7 @@ _ROWS_PER_QUARANTINE_FILE = 50_000
 Row = TypeVar("Row")
 
 
-def prepare_index(source: Source, output: Place, *, limit: int | None, begun: bool) -> Index:
+def prepare_index(source: Listing, output: Place, *, limit: int | None, begun: bool) -> Index:
     """The corpus's index under `output`: that of the run that has `begun` there, else a new one.
 
     Raises:

@@ -24,7 +24,7 @@ MIN_SECONDS_FOR_RATES: Final = 2.0
 
 
 class Progress:
-    """Counts finished images and masks, and shows images and masks per second.
+    """Counts finished images and what they give, and shows both per second.
 
     Rates are those of this run; the first block's images are left out of them, as they carry the
     start-up of the actors.
@@ -33,16 +33,20 @@ class Progress:
         total: images of the corpus.
         done: images finished by earlier runs.
         verb: what is done to images.
+        items: what an image gives, in the plural.
     """
 
-    def __init__(self, total: int, *, done: int = 0, verb: str = "tokenizing") -> None:
+    def __init__(
+        self, total: int, *, done: int = 0, verb: str = "tokenizing", items: str = "masks"
+    ) -> None:
+        self._items = items
         self._total = total
         self._done = done
         self._first: float | None = None
         self._last = 0.0
         self._last_line = 0.0
         self.images_streamed = 0
-        self.masks_streamed = 0
+        self.items_streamed = 0
         self._bar: Bar | None = None
         if sys.stderr.isatty():
             self._bar = Bar(
@@ -74,7 +78,7 @@ class Progress:
         """From the first finished block to the last."""
         return self._last - self._first if self._first is not None else 0.0
 
-    def advance(self, num_images: int, num_masks: int) -> None:
+    def advance(self, num_images: int, num_items: int) -> None:
         """Count a finished block."""
         now = time.monotonic()
         self._done += num_images
@@ -83,7 +87,7 @@ class Progress:
             self._first = now
         else:
             self.images_streamed += num_images
-            self.masks_streamed += num_masks
+            self.items_streamed += num_items
         rates = self._rates()
         if self._bar is not None:
             self._bar.update(self._task, completed=self._done, rates=rates)
@@ -95,5 +99,5 @@ class Progress:
         seconds = self.seconds_streaming
         if seconds < MIN_SECONDS_FOR_RATES:
             return ""
-        images, masks = self.images_streamed / seconds, self.masks_streamed / seconds
-        return f"{images:.1f} images/s  {masks:.1f} masks/s"
+        images, items = self.images_streamed / seconds, self.items_streamed / seconds
+        return f"{images:.1f} images/s  {items:.1f} {self._items}/s"

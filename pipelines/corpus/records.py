@@ -106,10 +106,12 @@ class Index:
     """Rows already quarantined while listing, by reason."""
     num_quarantined_masks: int
     """Those of them that are masks rather than images."""
+    num_texts: int = 0
+    """Texts listed, good and bad, where the source counts them."""
 
 
-class Source(Protocol):
-    """A corpus format. Small and picklable: it travels to the workers."""
+class Listing(Protocol):
+    """What a job works through: rows that can be listed. Small and picklable."""
 
     @property
     def name(self) -> str:
@@ -127,6 +129,10 @@ class Source(Protocol):
     def write_index(self, output: Place, *, limit: int | None) -> Index:
         """List the corpus, streaming; writes shards and index-stage quarantine under `output`."""
         ...
+
+
+class Source(Listing, Protocol):
+    """A corpus format; it travels to the workers."""
 
     def decode(self, image_id: str, payload: str, *, with_texts: bool = False) -> DecodedImage:
         """Open one listed image and check its masks; bad rows come back quarantined."""

@@ -9,6 +9,7 @@ from pipelines.corpus.progress import MIN_SECONDS_FOR_RATES
 from pipelines.corpus.run import RunSummary
 from samtok.metrics.codebook import usage_from_histogram
 from samtok.metrics.segmentation import AREA_BINS
+from samtok.tasks import TASK_NAMES
 
 _BIN_TEXT = {"small": "small (< 32² px)", "medium": "medium (< 96² px)", "large": "large"}
 
@@ -18,6 +19,15 @@ def find_imbalance(summary: RunSummary) -> str | None:
     if summary.is_accounted:
         return None
     return "rows in differ from rows out + rows quarantined"
+
+
+def find_text_imbalance(summary: RunSummary) -> str | None:
+    """A sentence where texts were lost on the way, None where all are accounted for."""
+    figures = summary.figures
+    accounted = figures.num_texts + figures.num_undrawn_texts + figures.num_quarantined_texts
+    if summary.num_texts_listed == accounted:
+        return None
+    return f"{summary.num_texts_listed} texts in differ from {accounted} used, undrawn or left out"
 
 
 def words_table(summary: RunSummary) -> Table:
@@ -61,6 +71,25 @@ def embeddings_table(summary: RunSummary) -> Table:
     return _end_table(table, summary)
 
 
+def dialogues_table(summary: RunSummary) -> Table:
+    """Texts in, used and left out by reason, and conversations by task with their share."""
+    figures = summary.figures
+    title = f"conversations in {summary.output}"
+    table = Table(title=title, show_header=False, title_justify="left")
+    table.add_row("images and general conversations in", f"{figures.num_images:,}")
+    table.add_row("texts in", f"{summary.num_texts_listed:,}")
+    table.add_row("texts used", f"{figures.num_texts:,}")
+    table.add_row("texts the mixture did not draw", f"{figures.num_undrawn_texts:,}")
+    table.add_row("texts quarantined", f"{figures.num_quarantined_texts:,}")
+    _add_reasons(table, summary)
+    total = sum(figures.num_conversations.values())
+    table.add_row("conversations", f"{total:,}")
+    for task in TASK_NAMES:
+        if count := figures.num_conversations.get(task, 0):
+            table.add_row(f"  {task}", f"{count:,}  {count / total:.1%}")
+    return _end_table(table, summary, items="conversations")
+
+
 def _begin_table(what: str, summary: RunSummary) -> Table:
     figures = summary.figures
     table = Table(title=f"{what} in {summary.output}", show_header=False, title_justify="left")
@@ -69,15 +98,20 @@ def _begin_table(what: str, summary: RunSummary) -> Table:
     table.add_row("masks in", f"{summary.num_masks_listed:,}")
     table.add_row("masks out", f"{figures.num_masks:,}")
     table.add_row("masks quarantined", f"{summary.num_quarantined_masks:,}")
-    for reason, count in sorted(figures.quarantined.items(), key=lambda item: -item[1]):
-        table.add_row(f"  {reason}", f"{count:,}")
+    _add_reasons(table, summary)
     return table
 
 
-def _end_table(table: Table, summary: RunSummary) -> Table:
+def _add_reasons(table: Table, summary: RunSummary) -> None:
+    by_reason = sorted(summary.figures.quarantined.items(), key=lambda item: -item[1])
+    for reason, count in by_reason:
+        table.add_row(f"  {reason}", f"{count:,}")
+
+
+def _end_table(table: Table, summary: RunSummary, items: str = "masks") -> Table:
     if summary.seconds_streaming >= MIN_SECONDS_FOR_RATES:
         images = summary.images_streamed / summary.seconds_streaming
-        masks = summary.masks_streamed / summary.seconds_streaming
-        table.add_row("throughput, workers up", f"{images:.1f} images/s, {masks:.1f} masks/s")
+        rate = summary.items_streamed / summary.seconds_streaming
+        table.add_row("throughput, workers up", f"{images:.1f} images/s, {rate:.1f} {items}/s")
     table.add_row("seconds, all in", f"{summary.seconds:.1f}")
     return table

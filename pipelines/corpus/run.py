@@ -20,7 +20,7 @@ from pipelines.cluster import connect
 from pipelines.corpus.commits import Figures, Ledger, add_figures
 from pipelines.corpus.index import prepare_index
 from pipelines.corpus.progress import Progress
-from pipelines.corpus.records import Index, Source
+from pipelines.corpus.records import Index, Listing
 from pipelines.storage import Place
 from samtok.errors import CheckpointError
 
@@ -51,8 +51,10 @@ class RunSummary:
     """From the first finished block to the last; 0 with fewer than two."""
     images_streamed: int
     """Images finished after the first block."""
-    masks_streamed: int
-    """Masks finished after the first block."""
+    items_streamed: int
+    """Masks (of dialogues: conversations) finished after the first block."""
+    num_texts_listed: int = 0
+    """Texts in, good and bad, where the source counts them."""
     preview: str | None = None
     """Path of the picture, where the job draws one."""
 
@@ -78,12 +80,13 @@ class FinishedRun:
 
 
 def run_blocks(
-    source: Source,
+    source: Listing,
     ledger: Ledger,
     *,
     identity: dict[str, Any],
     limit: int | None,
     verb: str,
+    items: str = "masks",
     build_dataset: Callable[[Todo], Dataset],
 ) -> FinishedRun:
     """Do all images of a source that `ledger` does not hold yet.
@@ -94,6 +97,7 @@ def run_blocks(
         identity: what must be equal in every run that writes there, besides the source.
         limit: only the first so many images.
         verb: what is done to images, for the progress bar.
+        items: what is made of them, in the plural, likewise.
         build_dataset: the lazy dataset that does it; called once connected to the cluster.
 
     Raises:
@@ -108,7 +112,7 @@ def run_blocks(
     manifest.write_json(output, manifest.RUN_FILE, identity)
     commits = ledger.reconcile()
     before = add_figures(commits)
-    progress = Progress(index.num_images, done=before.num_images, verb=verb)
+    progress = Progress(index.num_images, done=before.num_images, verb=verb, items=items)
     for _ in range(_MAX_PASSES):
         todo = _list_remaining(output, index, {i for c in commits for i in c.image_ids})
         if not todo:
@@ -117,7 +121,7 @@ def run_blocks(
         with progress:
             for block in build_dataset(todo).iter_batches(batch_size=None, batch_format="pyarrow"):
                 for row in block.to_pylist():
-                    progress.advance(row["num_images"], row["num_masks"])
+                    progress.advance(row["num_images"], row["num_items"])
         commits = ledger.reconcile()
     figures = add_figures(commits)
     if figures.num_images != index.num_images:
@@ -135,7 +139,8 @@ def run_blocks(
         seconds=time.monotonic() - began,
         seconds_streaming=progress.seconds_streaming,
         images_streamed=progress.images_streamed,
-        masks_streamed=progress.masks_streamed,
+        items_streamed=progress.items_streamed,
+        num_texts_listed=index.num_texts,
     )
     return FinishedRun(summary=summary, index=index, files=ledger.data_files(commits))
 
@@ -170,7 +175,7 @@ def write_run_manifest(
     )
 
 
-def plan_blocks(source: Source, ledger: Ledger, *, limit: int | None) -> dict[str, Any]:
+def plan_blocks(source: Listing, ledger: Ledger, *, limit: int | None) -> dict[str, Any]:
     """What a run would find to do; lists the corpus into a scratch folder, runs nothing."""
     with tempfile.TemporaryDirectory() as scratch:
         index = source.write_index(Place.at(scratch), limit=limit)
@@ -178,6 +183,7 @@ def plan_blocks(source: Source, ledger: Ledger, *, limit: int | None) -> dict[st
         "images": index.num_images,
         "images done already": sum(len(c.image_ids) for c in ledger.read_commits()),
         "masks": index.num_masks + index.num_quarantined_masks,
+        "texts": index.num_texts,
         "quarantined while listing": index.quarantined,
     }
 

@@ -24,7 +24,8 @@ _IMAGES_PER_DECODE_BATCH = 8
 SHARDS = pa.schema([("shard", pa.string()), ("done", pa.list_(pa.string()))])
 """Work to do: an index shard, and those of its images that earlier runs finished."""
 
-BLOCK_SUMMARY = pa.schema([("num_images", pa.int64()), ("num_masks", pa.int64())])
+BLOCK_SUMMARY = pa.schema([("num_images", pa.int64()), ("num_items", pa.int64())])
+"""What a block holds; items are masks, or whatever the job counts instead."""
 
 
 def list_todo(output: Place, shards: pa.Table) -> Iterator[dict[str, Any]]:
@@ -39,7 +40,7 @@ def list_todo(output: Place, shards: pa.Table) -> Iterator[dict[str, Any]]:
 def summarize(commit: Commit) -> pa.Table:
     """The `BLOCK_SUMMARY` row of a block that was written."""
     figures = commit.figures
-    summary = {"num_images": figures.num_images, "num_masks": figures.num_masks}
+    summary = {"num_images": figures.num_images, "num_items": figures.num_items}
     return pa.Table.from_pylist([summary], schema=BLOCK_SUMMARY)
 
 

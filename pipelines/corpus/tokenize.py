@@ -22,6 +22,7 @@ from pipelines.corpus.run import RunSummary, Todo, plan_blocks, run_blocks, writ
 from pipelines.corpus.sources.embeddings import EmbeddingsSource
 from pipelines.corpus.tokenize_stage import TokenizeStage
 from pipelines.corpus.word_rows import WORDS_FOLDER, build_words_block
+from pipelines.corpus_reader import TOKENIZE_STAGE
 from pipelines.storage import Place
 from samtok.errors import ConfigError
 from samtok.tokenizer import SAMTok
@@ -83,7 +84,7 @@ def run_tokenization(config: TokenizeConfig) -> RunSummary:
     write_run_manifest(
         ledger,
         run,
-        stage="tokenize_corpus",
+        stage=TOKENIZE_STAGE,
         config=config,
         tokenizer_fingerprint=fingerprint,
         backbone_fingerprint=tokenizer.backbone_fingerprint,

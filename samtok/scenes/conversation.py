@@ -142,6 +142,17 @@ def _write_question(
     return writer.point(answer, telling.mask_ids(positions), "answer").finish("question")
 
 
+def _write_question_about(
+    telling: Telling, pattern: str, name: str, answer: str, position: int
+) -> SceneText:
+    """The question mentions the thing that the answer is about."""
+    head, _, tail = pattern.partition("the {}")
+    mask_ids = telling.mask_ids((position,))
+    writer = TextWriter().write(head).point(f"the {name}", mask_ids, "mention").write(tail)
+    writer.enclose(0, (), "question").write("\n")
+    return writer.point(answer, mask_ids, "answer").finish("question")
+
+
 def _pick_described(telling: Telling, hidden_field: str) -> tuple[int, str] | None:
     """A thing and a description of it that does not give one of its properties away."""
     for position in telling.shuffle(range(telling.facts.num_objects))[:4]:
@@ -171,8 +182,7 @@ def _ask_color(telling: Telling) -> SceneText | None:
         return None
     position, name = picked
     answer = f"{name_color(telling.facts.things[position].color, telling.rng)}."
-    question = choose(_COLOR, telling.rng).format(name)
-    return _write_question(telling, question, answer, (position,))
+    return _write_question_about(telling, choose(_COLOR, telling.rng), name, answer, position)
 
 
 def _ask_pattern(telling: Telling) -> SceneText | None:
@@ -181,8 +191,9 @@ def _ask_pattern(telling: Telling) -> SceneText | None:
         return None
     position, name = picked
     words = TEXTURE_ADJECTIVES[telling.facts.things[position].texture]
-    question = choose(_PATTERN, telling.rng).format(name)
-    return _write_question(telling, question, f"it is {choose(words, telling.rng)}.", (position,))
+    pattern = choose(_PATTERN, telling.rng)
+    answer = f"it is {choose(words, telling.rng)}."
+    return _write_question_about(telling, pattern, name, answer, position)
 
 
 def _ask_what(telling: Telling) -> SceneText | None:
@@ -191,8 +202,8 @@ def _ask_what(telling: Telling) -> SceneText | None:
         return None
     position, name = picked
     noun = name_category(telling.facts.things[position].category, telling.rng, plural=False)
-    question = choose(_WHAT, telling.rng).format(name)
-    return _write_question(telling, question, f"{add_article(noun)}.", (position,))
+    pattern, answer = choose(_WHAT, telling.rng), f"{add_article(noun)}."
+    return _write_question_about(telling, pattern, name, answer, position)
 
 
 def _ask_existence(telling: Telling) -> SceneText | None:

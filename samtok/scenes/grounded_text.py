@@ -9,7 +9,8 @@ One `SceneText` is one entry of a corpus row's `texts`. What each kind looks lik
 - ``region``: a description of one mask. A phrase span for it; mentions of its neighbours.
 - ``rounds``: instructions of a conversation, one a line. An instruction span over each line with
   the masks it asks for; a mention span over the words that refer back to masks of earlier lines.
-- ``question``: two lines. A question span, and an answer span with the masks it rests on.
+- ``question``: two lines. A question span, and an answer span with the masks it rests on; a mention
+  span over the words of the question that name what it is about, where that is one thing.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class SceneText:
     mask_ids: tuple[str, ...]
     """Masks of all spans but mentions, each once, in order of appearance."""
     spans: tuple[Span, ...]
-    """By start; a mention may lie within an instruction, others do not overlap."""
+    """By start; a mention may lie within an instruction or a question, others do not overlap."""
 
 
 class TextWriter:

@@ -37,10 +37,11 @@ def write_row_index(
 
     def count() -> Iterator[dict[str, str]]:
         nonlocal num_images, num_masks
-        for image_id, pointer in islice(_list_rows(files), limit):
+        for image_id, pointer, mask_ids in islice(list_rows(files, "masks", "mask_id"), limit):
             num_images += 1
-            num_masks += len(pointer["mask_ids"])
-            yield {"image_id": image_id, "payload": json.dumps(pointer)}
+            num_masks += len(mask_ids)
+            payload = json.dumps({**pointer, "mask_ids": mask_ids})
+            yield {"image_id": image_id, "payload": payload}
 
     shards = write_shards(output, count(), images_per_shard=images_per_shard)
     return Index(
@@ -58,11 +59,11 @@ class RowReader:
 
     Args:
         location: the Corpus or the embeddings.
-        columns: those to read.
+        columns: those to read; None reads all.
     """
 
     location: str
-    columns: tuple[str, ...]
+    columns: tuple[str, ...] | None
 
     def read(self, payload: str) -> tuple[dict[str, Any], list[str]]:
         """The row at `payload`, and the ids of its masks.
@@ -71,6 +72,14 @@ class RowReader:
             InputError: ``row_unreadable``; its file is damaged or gone.
         """
         pointer = json.loads(payload)
+        return self.read_at(pointer), pointer["mask_ids"]
+
+    def read_at(self, pointer: dict[str, Any]) -> dict[str, Any]:
+        """The row that :func:`list_rows` says is there.
+
+        Raises:
+            InputError: ``row_unreadable``; its file is damaged or gone.
+        """
         name = pointer["file"]
         try:
             group = _read_group(
@@ -79,7 +88,7 @@ class RowReader:
             row: dict[str, Any] = group.slice(pointer["row"], 1).to_pylist()[0]
         except (OSError, pa.ArrowException, IndexError) as error:
             raise InputError("row_unreadable", f"{name}: {error}") from error
-        return row, pointer["mask_ids"]
+        return row
 
     @staticmethod
     def mask_ids(payload: str) -> list[str]:
@@ -116,7 +125,14 @@ def check_masks(
     return masks, quarantined
 
 
-def _list_rows(files: CorpusFiles) -> Iterator[tuple[str, dict[str, Any]]]:
+def list_rows(
+    files: CorpusFiles, column: str, field: str
+) -> Iterator[tuple[str, dict[str, Any], list[str]]]:
+    """All rows in order: image id, where the row is, and a field of each entry of a list column.
+
+    Raises:
+        ConfigError: a file cannot be read.
+    """
     for name in files.files:
         try:
             written = files.filesystem.get_file_info(files.place.path(name)).mtime_ns
@@ -124,12 +140,12 @@ def _list_rows(files: CorpusFiles) -> Iterator[tuple[str, dict[str, Any]]]:
                 parquet = pq.ParquetFile(stream)
                 for group in range(parquet.num_row_groups):
                     table = parquet.read_row_group(
-                        group, columns=["image_id", "masks.list.element.mask_id"]
+                        group, columns=["image_id", f"{column}.list.element.{field}"]
                     )
                     for row, listed in enumerate(table.to_pylist()):
                         pointer = {"file": name, "group": group, "row": row, "written": written}
-                        mask_ids = [mask["mask_id"] for mask in listed["masks"] or []]
-                        yield listed["image_id"], {**pointer, "mask_ids": mask_ids}
+                        values = [entry[field] for entry in listed[column] or []]
+                        yield listed["image_id"], pointer, values
         except (OSError, pa.ArrowException, KeyError) as error:
             raise ConfigError(
                 f"{files.place.uri(name)} cannot be read as part of a corpus: {error!r}; delete it "
@@ -139,9 +155,11 @@ def _list_rows(files: CorpusFiles) -> Iterator[tuple[str, dict[str, Any]]]:
 
 @lru_cache(maxsize=1)
 def _read_group(
-    location: str, name: str, group: int, columns: tuple[str, ...], written: int
+    location: str, name: str, group: int, columns: tuple[str, ...] | None, written: int
 ) -> pa.Table:
     """A row group; `written` is the file's time, so that a file made anew is read anew."""
     place = Place.at(location)
     with place.filesystem.open_input_file(place.path(name)) as stream:
-        return pq.ParquetFile(stream).read_row_group(group, columns=list(columns))
+        return pq.ParquetFile(stream).read_row_group(
+            group, columns=list(columns) if columns else None
+        )

@@ -175,7 +175,12 @@ def test_answers_are_right(told, reader):
     for scene, text in texts_of(told, "question"):
         read = reader(scene)
         question, answer = text.text.split("\n")
-        assert [text.text[s.start : s.end] for s in text.spans] == [question, answer]
+        spans = [s for s in text.spans if s.role != "mention"]
+        assert [text.text[s.start : s.end] for s in spans] == [question, answer]
+        for mention in (s for s in text.spans if s.role == "mention"):
+            phrase = text.text[mention.start : mention.end].removeprefix("the ")
+            assert mention.mask_ids == text.mask_ids
+            assert ids(read.find(phrase)) == set(mention.mask_ids)
         kinds.add(
             _check_answer(
                 read, question[0].lower() + question[1:-1], answer[0].lower() + answer[1:-1], text

@@ -1,0 +1,40 @@
+"""Scene graph parsing: relations between things as JSON, each thing with its mask.
+
+Of the whole image, or of two things that the prompt names by their masks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from random import Random
+
+from samtok.scenes.grounded_text import SceneText
+from samtok.tasks.answers import answer_scene_graph, find_span
+from samtok.tasks.draft import DialogueOptions, Draft
+from samtok.tasks.regions import Regions, join_words
+from samtok.tasks.templates import fill_template
+
+NAME = "scene_graph"
+
+_PAIR_SHARE = 0.4
+
+
+def group_texts(texts: Mapping[int, SceneText]) -> list[tuple[int, ...]]:
+    """All relations of the image together."""
+    relations = tuple(i for i, text in texts.items() if text.kind == "relation")
+    return [relations] if relations else []
+
+
+def write(
+    texts: Sequence[SceneText], regions: Regions, rng: Random, options: DialogueOptions
+) -> Draft:
+    """Ask for all relations, or for that of a pair."""
+    if rng.random() >= _PAIR_SHARE:
+        prompt = fill_template(NAME, "graph", rng)
+        return Draft.of(prompt, answer_scene_graph(texts, regions))
+    relation = rng.choice(texts)
+    subject, other = (
+        join_words(find_span(relation, role).mask_ids, regions) for role in ("subject", "object")
+    )
+    prompt = fill_template(NAME, "pair", rng, subject=subject, object=other)
+    return Draft.of(prompt, answer_scene_graph([relation], regions))
