@@ -14,7 +14,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from samtok.answer_forms import NO_TARGET, REF_END, REF_START
 from samtok.scenes.grounded_text import SceneText, Span

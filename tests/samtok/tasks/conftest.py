@@ -46,4 +46,13 @@ def words():
 
 @pytest.fixture(scope="session")
 def regions(words):
-    return {name: Region(mask_id=name, words=words[name], box=box) for name, box in BOXES.items()}
+    """Of the moon it is known that it is a crescent."""
+    return {
+        name: Region(
+            mask_id=name,
+            words=words[name],
+            box=box,
+            category="crescent" if name == "moon" else "",
+        )
+        for name, box in BOXES.items()
+    }

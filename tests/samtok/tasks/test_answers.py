@@ -90,7 +90,11 @@ def test_scene_graph_is_ordered_by_subject_then_object(text, regions, words):
     assert json.loads(answer.text.removeprefix("```json\n").removesuffix("\n```")) == [
         {"subject": end("cup", "cup"), "predicate": "is under", "object": end("lid", "its lid")},
         {"subject": end("cup", "cup"), "predicate": "is below", "object": end("star", "star")},
-        {"subject": end("star", "star"), "predicate": "is above", "object": end("moon", "moon")},
+        {
+            "subject": end("star", "star"),
+            "predicate": "is above",
+            "object": end("moon", "crescent"),
+        },
     ]
     assert answer.mask_ids == ("cup", "lid", "cup", "star", "star", "moon")
 

@@ -198,7 +198,7 @@ def test_scene_graph_of_all_and_of_a_pair(text, regions, words):
     )
     cup, moon = (
         {
-            "subject": {"mask_2d": words[s], "label": s},
+            "subject": {"mask_2d": words[s], "label": {"moon": "crescent"}.get(s, s)},
             "predicate": predicate,
             "object": {"mask_2d": words[o], "label": o},
         }
