@@ -29,6 +29,8 @@ _REFERENCE = re.compile(
     re.escape(REF_START) + r"((?:(?!<\|object_ref_).)*+)" + re.escape(REF_END), re.DOTALL
 )
 _ENTRY = re.compile(r"[\s,]*+(?=\{)")
+# The published models write masks without quotation marks.
+_BARE_MASK = re.compile(r"(:\s*+)((?:<\|mt_\w*+\|>)++)")
 _NUM_TEXTS: Final = 5  # of a triplet: predicate, two labels, two masks
 _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
 _NOT_WORD = re.compile(r"[^\w\s]|_")
@@ -109,6 +111,7 @@ def _codes_from(position: int, spans: list[MaskSpan], text: str) -> tuple[Codes,
 def _read_entries(text: str) -> list[dict[str, Any]]:
     """Objects of the first JSON list, up to the first that is broken."""
     decoder = json.JSONDecoder()
+    text = _BARE_MASK.sub(r'\1"\2"', text)
     entries: list[dict[str, Any]] = []
     position = text.find("[") + 1
     while position and (gap := _ENTRY.match(text, position)):

@@ -81,8 +81,13 @@ def pairwise_iou(predictions: np.ndarray, targets: np.ndarray) -> np.ndarray:
             f"predictions {predictions.shape} and targets {targets.shape} must be (P, H, W) and "
             "(T, H, W)"
         )
-    ious = [[measure_overlap(p, t).iou for t in targets] for p in predictions]
-    return np.array(ious, dtype=np.float64).reshape(len(predictions), len(targets))
+    intersection = np.array(
+        [np.count_nonzero(targets & mask, axis=(1, 2)) for mask in predictions], dtype=np.int64
+    ).reshape(len(predictions), len(targets))
+    areas = [np.count_nonzero(masks, axis=(1, 2)) for masks in (predictions, targets)]
+    union = areas[0][:, None] + areas[1] - intersection
+    ious: np.ndarray = np.where(union == 0, 1.0, intersection / np.maximum(union, 1))
+    return ious
 
 
 def mask_iou(predictions: np.ndarray, targets: np.ndarray) -> np.ndarray:

@@ -154,6 +154,21 @@ class SAMTok:
             json.dumps([self.config.image_size, dataclasses.asdict(self.config.trunk)]),
         )
 
+    def copy_codebooks(self) -> tuple[np.ndarray, np.ndarray]:
+        """What the codes stand for, to compare codes without the tokenizer.
+
+        Returns:
+            Rows of both books, float32, shape (2, K, C), and how often each code was in use lately,
+            float32, shape (2, K), in masks per training step.
+        """
+        weights = self.network.quantizer.state_dict()
+        depth = self.config.codebook_depth
+        rows, usage = (
+            torch.stack([weights[f"codebooks.{book}.{name}"] for book in range(depth)])
+            for name in ("weight", "cluster_size_ema")
+        )
+        return rows[:, :-1].cpu().numpy().copy(), usage.cpu().numpy().copy()
+
     @torch.no_grad()
     def embed(
         self,

@@ -57,6 +57,11 @@ def test_whole_entries_of_a_broken_list_count():
     assert [t.subject for t in read_triplets(text[:-5])] == ["cup"]
 
 
+def test_masks_without_quotation_marks_are_read_as_the_published_models_write_them():
+    text = json.dumps([entry()]).replace(f'"{A}"', A).replace(f'"{B}"', B)
+    assert read_triplets(text) == [("cup", "on", "table", ((1, 2),), ((3, 4),))]
+
+
 @pytest.mark.parametrize(
     "text",
     [
