@@ -1,0 +1,1 @@
+"""Group-relative policy optimization, the arithmetic: tensors in, tensors out."""
