@@ -85,6 +85,16 @@ def read_triplets(text: str) -> list[Triplet]:
     return [triplet for triplet in triplets if triplet is not None]
 
 
+def strip_masks(text: str) -> str:
+    """What a text says in plain words: without mask spans and marks of references."""
+    pieces, at = [], 0
+    for span in parse(text):
+        pieces.append(text[at : span.start])
+        at = span.end
+    plain = "".join([*pieces, text[at:]])
+    return " ".join(plain.replace(REF_START, "").replace(REF_END, "").split())
+
+
 def normalize_phrase(text: str) -> str:
     """Lower case, without articles, punctuation and needless space, so that wording is compared.
 

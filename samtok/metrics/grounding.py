@@ -174,5 +174,5 @@ def word_similarity(first: str, second: str) -> float:
     """Cosine of two phrases' word counts, articles and punctuation left out; 0..1."""
     words = [Counter(normalize_phrase(phrase).split()) for phrase in (first, second)]
     product = sum(count * words[1][word] for word, count in words[0].items())
-    norms = [sqrt(sum(count**2 for count in counts.values())) for counts in words]
-    return product / (norms[0] * norms[1]) if product else 0.0
+    squares = [sum(count**2 for count in counts.values()) for counts in words]
+    return product / sqrt(squares[0] * squares[1]) if product else 0.0

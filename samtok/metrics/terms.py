@@ -10,6 +10,8 @@ from collections.abc import Mapping
 
 from samtok.answer_forms import normalize_phrase
 
+_NEXT_THING = re.compile(r"(?<!^)\bthe\b", re.IGNORECASE)
+
 
 class Terms:
     """Terms of one kind, e.g. of colours.
@@ -25,12 +27,14 @@ class Terms:
         # Without terms the pattern must not match: the lookahead never holds.
         self._pattern = re.compile(rf"\b(?:{'|'.join(map(re.escape, longest_first)) or '(?!)'})\b")
 
-    def find_first(self, text: str) -> str | None:
-        """What the first term in a text stands for; None without any.
+    def find_in_subject(self, description: str) -> str | None:
+        """What the first term of a description's subject stands for; None without any.
 
-        The subject comes first in a description, so this is what the description is about.
+        The subject ends where the description turns to another thing, at its next ``the``: of
+        ``the star left of the red circle`` it has no colour.
         """
-        match = self._pattern.search(normalize_phrase(text))
+        subject = _NEXT_THING.split(description.strip(), maxsplit=1)[0]
+        match = self._pattern.search(normalize_phrase(subject))
         return self._meanings[match.group()] if match else None
 
     def canonicalize(self, text: str) -> str:

@@ -12,6 +12,7 @@ from samtok.answer_forms import (
     read_answer_part,
     read_phrases,
     read_triplets,
+    strip_masks,
 )
 from samtok.words import format_codes
 
@@ -89,6 +90,12 @@ def test_a_malformed_entry_does_not_hide_its_neighbours():
 def test_reasoning_is_no_answer():
     assert read_answer_part(f"<think>maybe {A}</think><answer>{B}</answer>") == B
     assert read_answer_part(f"it is {A}") == f"it is {A}"
+
+
+def test_plain_words_have_no_masks():
+    assert strip_masks(f"A {ref('red cup')}{A} {B} on\na {ref('table')}{A}.") == (
+        "A red cup on a table."
+    )
 
 
 def test_phrases_are_compared_without_articles_and_punctuation():
