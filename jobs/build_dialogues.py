@@ -34,7 +34,7 @@ from __future__ import annotations
 import sys
 
 from pipelines.corpus.dialogues import DialoguesConfig, plan_dialogues, run_dialogues
-from pipelines.corpus.report import dialogues_table, find_text_imbalance
+from pipelines.corpus.report import dialogues_table, find_imbalance
 from pipelines.job import Outcome, describe_plan, run_job
 
 
@@ -44,7 +44,7 @@ def run(config: DialoguesConfig) -> Outcome:
         return describe_plan(plan_dialogues(config))
     summary = run_dialogues(config)
     picture = [f"picture: {summary.preview}"] if summary.preview else []
-    return Outcome([dialogues_table(summary), *picture], find_text_imbalance(summary))
+    return Outcome([dialogues_table(summary), *picture], find_imbalance(summary))
 
 
 if __name__ == "__main__":

@@ -62,9 +62,9 @@ def _take_flag(flag: str, arguments: Sequence[str], wanted: str) -> tuple[str | 
 
 
 def _read_settings(location: str) -> dict[str, Any]:
-    folder, _, name = Place.at(location).root.rpartition("/")
+    place, name = Place.at_file(location)
     try:
-        content = json.loads(Place.at(folder or "/").read_bytes(name))
+        content = json.loads(place.read_bytes(name))
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"--config {location} cannot be read: {error}") from error
     settings = content.get("config", content) if isinstance(content, dict) else None

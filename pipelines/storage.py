@@ -25,6 +25,12 @@ class Place:
         text = str(location)
         return Place(text.rstrip("/") if text.startswith("s3://") else os.path.abspath(text))
 
+    @staticmethod
+    def at_file(location: str) -> tuple[Place, str]:
+        """The place that a file lies in, and its name there."""
+        folder, _, name = Place.at(location).root.rpartition("/")
+        return Place.at(folder or "/"), name
+
     @property
     def is_remote(self) -> bool:
         """Whether this is a bucket."""

@@ -27,7 +27,9 @@ _BACKGROUND, _INK, _PALE_INK, _UNKNOWN = (
 _GAP: Final = 12
 _LINE: Final = 18
 _TEXT_SIZE, _TITLE_SIZE = 13, 15
-_MAX_LINES: Final = 24
+_MAX_LINES: Final = 26
+_ALPHA: Final = 0.35
+"""Weight of a mask's colour: what a text says of colours should still be seen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,14 +48,19 @@ class DialogueItem:
 
 
 def dialogue_panel(
-    items: Sequence[DialogueItem], *, tile_pixels: int = 208, text_pixels: int = 760
+    items: Sequence[DialogueItem],
+    *,
+    tile_pixels: int = 176,
+    text_pixels: int = 420,
+    num_columns: int = 2,
 ) -> Image.Image:
-    """Show each dialogue as a row: the image with its masks, and the text beside it.
+    """Show dialogues: the image with its masks, and the text beside it.
 
     Args:
         items: at least one.
         tile_pixels: longer side of an image.
         text_pixels: width of the text.
+        num_columns: dialogues side by side.
 
     Returns:
         RGB picture.
@@ -63,12 +70,14 @@ def dialogue_panel(
     """
     if not items:
         raise ValueError("a panel needs at least one dialogue")
-    rows = [_draw_item(item, tile_pixels, text_pixels) for item in items]
-    panel = Image.new("RGB", (rows[0].width, sum(row.height for row in rows)), _BACKGROUND)
-    top = 0
-    for row in rows:
-        panel.paste(row, (0, top))
-        top += row.height
+    cells = [_draw_item(item, tile_pixels, text_pixels) for item in items]
+    rows = [cells[start : start + num_columns] for start in range(0, len(cells), num_columns)]
+    heights = [max(cell.height for cell in row) for row in rows]
+    width = cells[0].width * min(num_columns, len(cells))
+    panel = Image.new("RGB", (width, sum(heights)), _BACKGROUND)
+    for number, row in enumerate(rows):
+        for column, cell in enumerate(row):
+            panel.paste(cell, (column * cell.width, sum(heights[:number])))
     return panel
 
 
@@ -86,7 +95,7 @@ def _draw_item(item: DialogueItem, tile_pixels: int, text_pixels: int) -> Image.
     shown = [item.masks[words] for words in named]
     if shown:
         masks = scale_masks(np.stack(shown), *image.shape[:2])
-        image = overlay_masks(image, masks)
+        image = overlay_masks(image, masks, alpha=_ALPHA)
     palette = [tuple(color) for color in list_colors(len(named)).tolist()]
     colors = dict(zip(named, palette, strict=True))
     font, title_font = ImageFont.load_default(_TEXT_SIZE), ImageFont.load_default(_TITLE_SIZE)

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.corpus.dialogue_rows import ImageDialogues, Mixture, conversation_row
+from pipelines.corpus.records import identify_file
 from pipelines.corpus.sources.parquet_rows import RowReader
 from pipelines.image_decoding import decode_image, open_image, read_image_file
 from pipelines.storage import Place
@@ -42,12 +43,8 @@ class GeneralConversations:
 
     def identity(self) -> dict[str, Any]:
         """The file with its size and time, and the image folder."""
-        place, name = self._file()
-        info = place.filesystem.get_file_info(place.path(name))
         return {
-            "general": place.uri(name),
-            "general_bytes": info.size,
-            "general_modified_ns": info.mtime_ns,
+            **identify_file("general", self.location),
             "general_images": Place.at(self.images).uri() if self.images else None,
         }
 
@@ -57,7 +54,7 @@ class GeneralConversations:
         Raises:
             ConfigError: it is not, or its name does not say what it is.
         """
-        place, name = self._file()
+        place, name = Place.at_file(self.location)
         if not name.endswith((".jsonl", ".parquet")):
             raise ConfigError(f"--general {self.location}: the name must end in .jsonl or .parquet")
         if not place.exists(name):
@@ -69,7 +66,7 @@ class GeneralConversations:
         Raises:
             ConfigError: the file cannot be read.
         """
-        place, name = self._file()
+        place, name = Place.at_file(self.location)
         try:
             rows = self._list_groups() if name.endswith(".parquet") else self._list_lines()
             for position, row in enumerate(islice(rows, limit)):
@@ -106,12 +103,8 @@ class GeneralConversations:
             num_undrawn=int(copies == 0),
         )
 
-    def _file(self) -> tuple[Place, str]:
-        folder, _, name = str(Place.at(self.location).root).rpartition("/")
-        return Place.at(folder or "/"), name
-
     def _list_groups(self) -> Iterator[dict[str, Any]]:
-        place, name = self._file()
+        place, name = Place.at_file(self.location)
         written = place.filesystem.get_file_info(place.path(name)).mtime_ns
         with place.filesystem.open_input_file(place.path(name)) as stream:
             metadata = pq.ParquetFile(stream).metadata
@@ -120,7 +113,7 @@ class GeneralConversations:
                     yield {"file": name, "group": group, "row": row, "written": written}
 
     def _list_lines(self) -> Iterator[dict[str, Any]]:
-        place, name = self._file()
+        place, name = Place.at_file(self.location)
         with place.filesystem.open_input_stream(place.path(name)) as stream:
             for line in io.BufferedReader(stream):
                 if line.strip():
@@ -128,7 +121,7 @@ class GeneralConversations:
 
     def _read(self, row: dict[str, Any]) -> dict[str, Any]:
         if "line" not in row:
-            return RowReader(self._file()[0].root, None).read_at(row)
+            return RowReader(Place.at_file(self.location)[0].root, None).read_at(row)
         try:
             content = json.loads(row["line"])
         except (ValueError, RecursionError) as error:

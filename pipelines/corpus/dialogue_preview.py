@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 from typing import Any, Final
 
 from pipelines.corpus.dialogue_source import DialogueSource
@@ -36,21 +37,20 @@ def write_dialogue_preview(
 
 
 def _sample(output: Place, run: FinishedRun, num_samples: int) -> dict[str, list[dict[str, Any]]]:
-    """Conversations by task, of different images as far as a few files give them."""
-    made = run.summary.figures.num_conversations
-    wanted = {task: min(num_samples, made.get(task, 0)) for task in TASK_NAMES}
+    """Conversations by task, mixed, of different images as far as a few files give them."""
     found: dict[str, list[dict[str, Any]]] = {task: [] for task in TASK_NAMES}
-    spare: dict[str, list[dict[str, Any]]] = {task: [] for task in TASK_NAMES}
+    missing = {task for task, count in run.summary.figures.num_conversations.items() if count}
     for name in run.files[:_MAX_FILES] if num_samples else ():
-        if all(len(found[task]) >= wanted[task] for task in TASK_NAMES):
+        rows = output.read_parquet(name).to_pylist()
+        rows.sort(key=lambda row: zlib.crc32(row["conversation_id"].encode()))
+        for task in sorted(missing):
+            rows_of_task = [row for row in rows if row["task"] == task]
+            first_of_image = {row["image_id"]: row for row in reversed(rows_of_task)}
+            found[task] += list(first_of_image.values())[::-1]
+        missing = {task for task in missing if len(found[task]) < num_samples}
+        if not missing:
             break
-        for row in output.read_parquet(name).to_pylist():
-            task = row["task"]
-            is_new = all(row["image_id"] != other["image_id"] for other in found[task])
-            chosen = found if is_new else spare
-            if len(chosen[task]) < wanted[task]:
-                chosen[task].append(row)
-    return {task: [*found[task], *spare[task]][: wanted[task]] for task in TASK_NAMES}
+    return {task: rows[:num_samples] for task, rows in found.items()}
 
 
 def _find_payloads(output: Place, run: FinishedRun, image_ids: set[str]) -> dict[str, str]:

@@ -6,6 +6,7 @@ and no longer needs to know which format an image came from.
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -22,10 +23,11 @@ from pipelines.corpus.commits import Block, Figures, Ledger
 from pipelines.corpus.job_config import CorpusJobConfig, at_least, build_source
 from pipelines.corpus.records import DecodedImage, QuarantinedRow, Source
 from pipelines.corpus.run import RunSummary, Todo, plan_blocks, run_blocks, write_run_manifest
+from pipelines.corpus.sources.coco import CocoSource
 from pipelines.corpus.stages import SHARDS, list_todo, summarize
 from pipelines.corpus_reader import INGEST_STAGE
 from pipelines.storage import Place
-from samtok.errors import InputError
+from samtok.errors import ConfigError, InputError
 
 CORPUS_FOLDER: Final = "corpus"
 _BYTES_PER_GROUP = 1 << 25
@@ -40,12 +42,25 @@ class IngestConfig(CorpusJobConfig):
     """Whether rows hold the encoded image beside its uri. auto: where it has no file (scenes, as
     PNG), and where the corpus read carries it. yes: the files' bytes as they are, so that readers
     need no access to them."""
+    refs: str | None = None
+    """coco: referring expressions for the annotations, a JSON list in the manner of gRefCOCO, local
+    or s3://."""
+    refs_split: str | None = None
+    """coco: only refs of this split; default: all."""
+    texts: str | None = None
+    """coco: texts of all kinds, JSON lines as jobs/make_scenes.py writes them, local or s3://. They
+    hold the expressions of its refs too, so give one of both."""
     num_workers: int | None = None
     """Images are opened by so many tasks at a time; default: as many as the cluster has CPUs."""
 
     def __post_init__(self) -> None:
         CorpusJobConfig.__post_init__(self)  # super() does not find its way in slotted classes
         at_least(1, "num_workers", self.num_workers)
+        for flag in ("refs", "texts"):
+            if getattr(self, flag) and self.source != "coco":
+                raise ConfigError(f"--{flag} needs --source coco, not {self.source}")
+        if self.refs_split and not self.refs:
+            raise ConfigError("--refs-split needs --refs")
 
 
 def run_ingestion(config: IngestConfig) -> RunSummary:
@@ -55,7 +70,7 @@ def run_ingestion(config: IngestConfig) -> RunSummary:
         ConfigError: the source cannot be read; nothing has run.
         CheckpointError: the output belongs to other settings.
     """
-    source, ledger = build_source(config), build_ledger(config)
+    source, ledger = build_ingest_source(config), build_ledger(config)
     source.check()
     run = run_blocks(
         source,
@@ -71,9 +86,19 @@ def run_ingestion(config: IngestConfig) -> RunSummary:
 
 def plan_ingestion(config: IngestConfig) -> dict[str, Any]:
     """What `run_ingestion` would do; runs nothing."""
-    source = build_source(config)
+    source = build_ingest_source(config)
     source.check()
     return plan_blocks(source, build_ledger(config), limit=config.limit)
+
+
+def build_ingest_source(config: IngestConfig) -> Source:
+    """The reader that the config asks for, texts included."""
+    source = build_source(config)
+    if not isinstance(source, CocoSource):
+        return source
+    return dataclasses.replace(
+        source, refs=config.refs, refs_split=config.refs_split, texts=config.texts
+    )
 
 
 def build_ledger(config: IngestConfig) -> Ledger:
@@ -140,6 +165,7 @@ class IngestStage:
             "image": self._content(image),
             "masks": [asdict(mask) for mask in image.masks],
             "texts": texts,
+            "num_quarantined_texts": len(dangling),
             "is_rejected": image.is_rejected,
             "quarantined": [asdict(row) for row in [*image.quarantined, *dangling]],
         }
@@ -165,6 +191,7 @@ def build_corpus_block(images: list[dict[str, Any]]) -> Block:
             num_rejected_images=len(images) - len(kept),
             num_masks=sum(len(image["masks"]) for image in kept),
             num_texts=sum(len(image["texts"]) for image in kept),
+            num_quarantined_texts=sum(image["num_quarantined_texts"] for image in images),
             num_bytes=sum(len(image["image"] or b"") for image in kept),
         ),
     )
@@ -183,13 +210,17 @@ def _split_texts(image: DecodedImage) -> tuple[list[dict[str, Any]], list[Quaran
     kept, dangling = [], []
     for text in image.texts:
         named = {i for entry in (text, *text["spans"]) for i in entry["mask_ids"]}
-        if named <= present:
+        if image.is_rejected:
+            error = InputError("text_image_rejected", f"the image of {text['text']!r} is left out")
+        elif named <= present:
             kept.append(text)
             continue
-        error = InputError(
-            "text_mask_missing",
-            f"a {text['kind']} text speaks of masks that were left out: {sorted(named - present)}",
-        )
+        else:
+            missing = sorted(named - present)
+            error = InputError(
+                "text_mask_missing",
+                f"a {text['kind']} text speaks of masks that are not there: {missing}",
+            )
         dangling.append(
             QuarantinedRow.of(
                 error, source=image.source, image_id=image.image_id, mask_id=None, stage="ingest"

@@ -106,8 +106,19 @@ class Index:
     """Rows already quarantined while listing, by reason."""
     num_quarantined_masks: int
     """Those of them that are masks rather than images."""
-    num_texts: int = 0
-    """Texts listed, good and bad, where the source counts them."""
+    num_texts: int | None = None
+    """Texts listed, without those already quarantined; None where they are not counted."""
+
+
+def identify_file(name: str, location: str) -> dict[str, Any]:
+    """What tells a file's contents from later ones in a source's identity: size and time."""
+    place, file = Place.at_file(location)
+    info = place.filesystem.get_file_info(place.path(file))
+    return {
+        name: place.uri(file),
+        f"{name}_bytes": info.size,
+        f"{name}_modified_ns": info.mtime_ns,
+    }
 
 
 class Listing(Protocol):

@@ -21,15 +21,6 @@ def find_imbalance(summary: RunSummary) -> str | None:
     return "rows in differ from rows out + rows quarantined"
 
 
-def find_text_imbalance(summary: RunSummary) -> str | None:
-    """A sentence where texts were lost on the way, None where all are accounted for."""
-    figures = summary.figures
-    accounted = figures.num_texts + figures.num_undrawn_texts + figures.num_quarantined_texts
-    if summary.num_texts_listed == accounted:
-        return None
-    return f"{summary.num_texts_listed} texts in differ from {accounted} used, undrawn or left out"
-
-
 def words_table(summary: RunSummary) -> Table:
     """Counts, quarantine by reason, reconstruction by area bin, codebook use and throughput."""
     figures = summary.figures

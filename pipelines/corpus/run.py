@@ -53,15 +53,19 @@ class RunSummary:
     """Images finished after the first block."""
     items_streamed: int
     """Masks (of dialogues: conversations) finished after the first block."""
-    num_texts_listed: int = 0
-    """Texts in, good and bad, where the source counts them."""
+    num_texts_listed: int | None = None
+    """Texts in, without those left out while listing; None where the source does not count them."""
     preview: str | None = None
     """Path of the picture, where the job draws one."""
 
     @property
     def is_accounted(self) -> bool:
-        """Rows in = rows out + rows quarantined."""
-        return self.num_masks_listed == self.figures.num_masks + self.num_quarantined_masks
+        """Rows in = rows out + rows quarantined, for masks and for texts."""
+        figures = self.figures
+        texts = figures.num_texts + figures.num_undrawn_texts + figures.num_quarantined_texts
+        has_all_texts = self.num_texts_listed in (None, texts)
+        has_all_masks = self.num_masks_listed == figures.num_masks + self.num_quarantined_masks
+        return has_all_masks and has_all_texts
 
     @property
     def num_images_out(self) -> int:
@@ -183,7 +187,7 @@ def plan_blocks(source: Listing, ledger: Ledger, *, limit: int | None) -> dict[s
         "images": index.num_images,
         "images done already": sum(len(c.image_ids) for c in ledger.read_commits()),
         "masks": index.num_masks + index.num_quarantined_masks,
-        "texts": index.num_texts,
+        **({} if index.num_texts is None else {"texts": index.num_texts}),
         "quarantined while listing": index.quarantined,
     }
 

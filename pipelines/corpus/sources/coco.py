@@ -1,4 +1,4 @@
-"""COCO instances: one JSON file of images, annotations and categories.
+"""COCO instances: one JSON file of images, annotations and categories, perhaps with language.
 
 The file may hold millions of annotations in any order. It is streamed into a scratch database that
 groups them by image, and from there into index shards; nothing holds it whole.
@@ -6,6 +6,7 @@ groups them by image, and from there into index shards; nothing holds it whole.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sqlite3
 import tempfile
@@ -17,7 +18,15 @@ from typing import Any
 import ijson
 
 from pipelines.corpus.index import write_index_quarantine, write_shards
-from pipelines.corpus.records import DecodedImage, DecodedMask, Index, QuarantinedRow
+from pipelines.corpus.records import (
+    DecodedImage,
+    DecodedMask,
+    Index,
+    QuarantinedRow,
+    identify_file,
+)
+from pipelines.corpus.sources.coco_texts import ListedText, read_refs, read_texts
+from pipelines.corpus.sources.json_values import clean_text, read_id
 from pipelines.image_decoding import decode_image, read_image_file
 from pipelines.storage import Place
 from samtok.errors import ConfigError, InputError
@@ -29,12 +38,14 @@ _LENIENT_BYTES = 1 << 28
 _SCHEMA = """
 drop table if exists images;
 drop table if exists annotations;
+drop table if exists texts;
 drop table if exists quarantine;
 create table images (id text primary key, height, width, file_name, position integer);
 create table annotations (
     id text primary key, image_id text, category text, segmentation text, is_crowd integer,
     position integer
 );
+create table texts (image_id text, text text);
 create table quarantine (image_id text, mask_id text, reason text, detail text);
 """
 _LISTED = "select id from images order by position limit ?"
@@ -50,6 +61,12 @@ class CocoSource:
     """Local folder or ``s3://`` prefix."""
     images_per_shard: int = 128
     """Images listed per shard."""
+    refs: str | None = None
+    """Referring expressions for the annotations, see `coco_texts`; local or ``s3://``."""
+    refs_split: str | None = None
+    """Only refs of this split."""
+    texts: str | None = None
+    """Texts of all kinds for the annotations, see `coco_texts`; local or ``s3://``."""
 
     @property
     def name(self) -> str:
@@ -57,22 +74,18 @@ class CocoSource:
         return _NAME
 
     def identity(self) -> dict[str, Any]:
-        """Annotation file with its size and time, and the image folder."""
-        place, name = self._annotation_file()
-        info = place.filesystem.get_file_info(place.path(name))
-        return {
-            "source": _NAME,
-            "annotations": place.uri(name),
-            "annotations_bytes": info.size,
-            "annotations_modified_ns": info.mtime_ns,
-            "images": Place.at(self.images).uri(),
-        }
+        """Every file with its size and time, and the image folder."""
+        identity: dict[str, Any] = {"source": _NAME, "images": Place.at(self.images).uri()}
+        for key, location in self._files().items():
+            identity |= identify_file(key, location)
+        return identity if self.refs is None else {**identity, "refs_split": self.refs_split}
 
     def check(self) -> None:
-        """Both must be there."""
-        place, name = self._annotation_file()
-        if not place.exists(name):
-            raise ConfigError(f"--annotations {self.annotations}: there is no such file")
+        """Everything must be there."""
+        for flag, location in self._files().items():
+            place, name = Place.at_file(location)
+            if not place.exists(name):
+                raise ConfigError(f"--{flag} {location}: there is no such file")
         folder = Place.at(self.images)
         if not folder.is_remote and not folder.exists():
             raise ConfigError(f"--images {self.images}: there is no such folder")
@@ -92,12 +105,13 @@ class CocoSource:
                 except (ijson.JSONError, UnicodeDecodeError) as error:
                     content = self._read_leniently(error)
                     _fill(database, lambda key: content[key], self.annotations)
+                _add_texts(database, self._list_texts())
                 shards = write_shards(
                     output, _image_rows(database, limit), images_per_shard=self.images_per_shard
                 )
                 quarantined = _quarantined(database, limit)
                 by_reason, num_quarantined_masks = write_index_quarantine(output, quarantined)
-                num_images, num_masks = _count(database, limit)
+                num_images, num_masks, num_texts = _count(database, limit)
             finally:
                 database.close()
         return Index(
@@ -106,14 +120,16 @@ class CocoSource:
             num_masks=num_masks,
             quarantined=by_reason,
             num_quarantined_masks=num_quarantined_masks,
+            num_texts=num_texts,
         )
 
     def decode(self, image_id: str, payload: str, *, with_texts: bool = False) -> DecodedImage:
-        """Open the image and check each annotation against it; instances have no texts."""
+        """Open the image and check each annotation against it."""
         row = json.loads(payload)
+        texts = row.get("texts", []) if with_texts else []
         annotations, folder = row["annotations"], Place.at(self.images)
         file_name = json.loads(row["file_name"])
-        uri = folder.uri(_clean(file_name)) if file_name is not None else ""
+        uri = folder.uri(clean_text(file_name)) if file_name is not None else ""
         try:
             if file_name is None:
                 raise InputError("image_path_unsafe", "the image has no file_name")
@@ -121,13 +137,14 @@ class CocoSource:
             content = read_image_file(folder, file_name)
             pixels = decode_image(content, file_name, declared)
         except InputError as error:
-            return DecodedImage.reject(
+            rejected = DecodedImage.reject(
                 error,
                 source=_NAME,
                 image_id=image_id,
                 image_uri=uri,
                 mask_ids=[mask_id for mask_id, *_ in annotations],
             )
+            return dataclasses.replace(rejected, texts=texts)
         height, width = pixels.shape[:2]
         masks, quarantined = [], []
         for mask_id, category, segmentation, is_crowd in annotations:
@@ -152,22 +169,30 @@ class CocoSource:
             pixels=pixels,
             content=content,
             masks=masks,
+            texts=texts,
             quarantined=quarantined,
         )
 
-    def _annotation_file(self) -> tuple[Place, str]:
-        folder, _, name = str(Place.at(self.annotations).root).rpartition("/")
-        return Place.at(folder or "/"), name
+    def _files(self) -> dict[str, str]:
+        """What is given besides the image folder, by flag."""
+        files = {"annotations": self.annotations, "refs": self.refs, "texts": self.texts}
+        return {flag: location for flag, location in files.items() if location is not None}
+
+    def _list_texts(self) -> Iterator[ListedText]:
+        if self.refs is not None:
+            yield from read_refs(self.refs, self.refs_split)
+        if self.texts is not None:
+            yield from read_texts(self.texts)
 
     def _stream(self, key: str) -> Iterator[Any]:
         """Entries of one top-level list, strictly parsed."""
-        place, name = self._annotation_file()
+        place, name = Place.at_file(self.annotations)
         with place.filesystem.open_input_file(place.path(name)) as stream:
             yield from ijson.items(stream, f"{key}.item", use_float=True)
 
     def _read_leniently(self, problem: Exception) -> dict[str, list[Any]]:
         """The whole file, for what strict parsers stop at: NaN, Infinity, torn surrogates."""
-        place, name = self._annotation_file()
+        place, name = Place.at_file(self.annotations)
         refusal = (
             f"{self.annotations} stops in the middle or is not JSON ({problem}); nothing was read "
             "from it: make or download the file again"
@@ -190,9 +215,9 @@ def _fill(
     """Read the three lists into a new database; bad entries go to its quarantine table."""
     database.executescript(_SCHEMA)
     categories = {
-        category_id: _read_id(entry.get("name")) or category_id
+        category_id: read_id(entry.get("name")) or category_id
         for entry in entries("categories")
-        if isinstance(entry, dict) and (category_id := _read_id(entry.get("id"))) is not None
+        if isinstance(entry, dict) and (category_id := read_id(entry.get("id"))) is not None
     }
     num_images = 0
     for position, entry in enumerate(entries("images")):
@@ -209,7 +234,7 @@ def _fill(
 
 
 def _add_image(database: sqlite3.Connection, entry: Any, position: int) -> None:
-    image_id = _read_id(entry.get("id")) if isinstance(entry, dict) else None
+    image_id = read_id(entry.get("id")) if isinstance(entry, dict) else None
     if image_id is None:
         _reject(database, None, None, "image_entry_malformed", f"images[{position}] has no id")
         return
@@ -234,16 +259,16 @@ def _add_annotation(
     database: sqlite3.Connection, entry: Any, position: int, categories: dict[str, str]
 ) -> None:
     where = f"annotations[{position}]"
-    mask_id = _read_id(entry.get("id")) if isinstance(entry, dict) else None
+    mask_id = read_id(entry.get("id")) if isinstance(entry, dict) else None
     if mask_id is None:
         _reject(database, None, where, "annotation_malformed", f"{where} has no id")
         return
-    image_id = _read_id(entry.get("image_id"))
+    image_id = read_id(entry.get("image_id"))
     if not database.execute("select 1 from images where id = ?", (image_id,)).fetchone():
         detail = f"image_id of annotation {mask_id} is {image_id}, which is not in images"
         _reject(database, image_id, mask_id, "unknown_image", detail)
         return
-    category_id = _read_id(entry.get("category_id"))
+    category_id = read_id(entry.get("category_id"))
     if category_id not in categories:
         detail = f"category_id of annotation {mask_id} is {category_id}, which is not in categories"
         _reject(database, image_id, mask_id, "unknown_category", detail)
@@ -263,18 +288,19 @@ def _add_annotation(
         _reject(database, image_id, mask_id, "duplicate_annotation_id", detail)
 
 
-def _read_id(value: Any) -> str | None:
-    """An id or a name as text that can be stored; None where it is neither number nor string."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # some writers give 1.0
-    if isinstance(value, bool) or not isinstance(value, (int, str)):
-        return None
-    return _clean(str(value))
-
-
-def _clean(text: str) -> str:
-    """JSON can hold halves of surrogate pairs, which no file and no Arrow column can."""
-    return text.encode(errors="backslashreplace").decode()
+def _add_texts(database: sqlite3.Connection, texts: Iterable[ListedText]) -> None:
+    for text in texts:
+        if text.row is None:
+            _reject(database, text.image_id, None, "text_malformed", text.defect or "")
+            continue
+        known = "select 1 from images where id = ?"
+        if not database.execute(known, (text.image_id,)).fetchone():
+            detail = f"{text.row['text']!r} is said of {text.image_id}, which is not in images"
+            _reject(database, text.image_id, None, "unknown_image", detail)
+            continue
+        row = (text.image_id, json.dumps(text.row))
+        database.execute("insert into texts values (?, ?)", row)
+    database.executescript("create index texts_by_image on texts (image_id);")
 
 
 def _read_segmentation(text: str) -> Any:
@@ -311,6 +337,9 @@ def _image_rows(database: sqlite3.Connection, limit: int | None) -> Iterator[dic
             "width": width,
             "annotations": annotations.fetchall(),
         }
+        query_texts = "select text from texts where image_id = ? order by rowid"
+        if texts := database.execute(query_texts, (image_id,)).fetchall():
+            payload["texts"] = [json.loads(text) for (text,) in texts]
         yield {"image_id": image_id, "payload": json.dumps(payload)}
 
 
@@ -331,12 +360,17 @@ def _quarantined(database: sqlite3.Connection, limit: int | None) -> Iterator[Qu
         )
 
 
-def _count(database: sqlite3.Connection, limit: int | None) -> tuple[int, int]:
-    images = database.execute(f"select count(*) from ({_LISTED})", (_limit(limit),)).fetchone()[0]
-    masks = database.execute(
-        f"select count(*) from annotations where image_id in ({_LISTED})", (_limit(limit),)
-    ).fetchone()[0]
-    return images, masks
+def _count(database: sqlite3.Connection, limit: int | None) -> tuple[int, int, int]:
+    """Images, and the masks and texts of them."""
+    images, masks, texts = (
+        database.execute(f"select count(*) from {table}", (_limit(limit),)).fetchone()[0]
+        for table in (
+            f"({_LISTED})",
+            f"annotations where image_id in ({_LISTED})",
+            f"texts where image_id in ({_LISTED})",
+        )
+    )
+    return images, masks, texts
 
 
 def _limit(limit: int | None) -> int:
