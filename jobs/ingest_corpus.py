@@ -4,6 +4,8 @@ Examples:
     python jobs/ingest_corpus.py --source scenes --num-images 200 --output out/corpus
     python jobs/ingest_corpus.py --source coco --annotations instances.json --images images \
         --output out/corpus
+    python jobs/ingest_corpus.py --source coco --annotations out/scenes/instances.json \
+        --images out/scenes/images --texts out/scenes/texts.jsonl --output out/corpus
     ray job submit --working-dir . -- python jobs/ingest_corpus.py --source coco \
         --annotations s3://bucket/instances.json --images s3://bucket/images \
         --output s3://bucket/corpus --carry-images yes

@@ -182,7 +182,7 @@ def test_a_cut_run_is_continued(built, config_for, read_output, tmp_path):
 
 
 def test_inputs_that_do_not_fit(inputs, config_for, tmp_path):
-    with pytest.raises(ConfigError, match="run jobs/tokenize_corpus.py with --reconstruct"):
+    with pytest.raises(ConfigError, match="with --reconstruct"):
         run_dialogues(config_for(tmp_path, min_reconstruction_iou=0.5))
     manifest = json.loads((inputs / "corpus" / MANIFEST_FILE).read_text())
     (tmp_path / "corpus").symlink_to(inputs / "corpus" / "corpus")

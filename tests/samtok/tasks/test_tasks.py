@@ -269,3 +269,20 @@ def test_no_wording_stands_for_two_forms():
                 key = re.sub(r"\{\w+\}", "{}", wording)
                 assert bare.setdefault(key, (task, form)) == (task, form) or key == "{}", wording
             assert len(set(wordings)) == len(wordings)
+
+
+@pytest.mark.parametrize(
+    ("task", "form", "asks_for_masks"),
+    [
+        ("region_captioning", "description", False),
+        ("region_captioning", "expression", False),
+        ("region_vqa", "answer", False),
+        ("region_vqa", "pointing", True),
+        ("grounded_conversation", "caption", True),
+        ("grounded_conversation", "surroundings", True),
+    ],
+)
+def test_masks_are_asked_for_where_they_are_given(task, form, asks_for_masks):
+    for wording in load_templates(task)[form]:
+        plain = re.sub(r"\{\w+\}", "", wording).lower()
+        assert bool(re.search(r"\bmasks?\b|\bsegment\b", plain)) == asks_for_masks, wording
