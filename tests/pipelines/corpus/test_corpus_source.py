@@ -34,6 +34,7 @@ def corpus_row(image_id, **changes):
         "image": encode_png(PIXELS),
         "masks": [{"mask_id": "1", "rle": encode_rle(MASK), "category": "thing", "is_crowd": True}],
         "texts": [{"kind": "caption", "text": "a thing", "mask_ids": ["1"], "spans": []}],
+        "num_quarantined_texts": 0,
         "is_rejected": False,
         "quarantined": [],
     }

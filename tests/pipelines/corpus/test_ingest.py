@@ -141,6 +141,51 @@ def test_scenes_bring_their_pictures_and_their_texts(ingested_scenes, read_outpu
     assert summary.figures.num_texts == sum(len(row["texts"]) for row in rows.values()) > 50
 
 
+def test_texts_go_where_their_masks_and_images_go(config_for, broken_coco, read_output, tmp_path):
+    path, _, bad = broken_coco
+    content = json.loads(path.read_text())
+    by_image = {a["image_id"]: str(a["id"]) for a in content["annotations"]}
+    bad_mask = next(
+        str(a["id"])
+        for a in content["annotations"]
+        if a["image_id"] == BAD_MASK and str(a["id"]) in bad
+    )
+
+    def ref(image_id, sent, *mask_ids):
+        ids = [int(mask_id) for mask_id in mask_ids] or [-1]
+        return {"image_id": image_id, "ann_id": ids, "sentences": [{"sent": sent}]}
+
+    refs = [
+        ref(CROWD, "the crowd", by_image[CROWD]),
+        ref(CROWD, "no dog"),
+        ref(CUT, "nothing"),
+        ref(BAD_MASK, "the bad one", bad_mask),
+        ref(999, "elsewhere"),
+    ]
+    (tmp_path / "refs.json").write_text(json.dumps(refs))
+    summary = run_ingestion(config_for(tmp_path / "out", refs=str(tmp_path / "refs.json")))
+    assert summary.is_accounted
+    assert summary.num_texts_listed == 4
+    assert (summary.figures.num_texts, summary.figures.num_quarantined_texts) == (2, 2)
+    rows = {row["image_id"]: row for row in read_output(tmp_path / "out").rows("corpus")}
+    texts = [(text["text"], text["mask_ids"]) for text in rows[str(CROWD)]["texts"]]
+    assert texts == [("the crowd", [by_image[CROWD]]), ("no dog", [])]
+    quarantine = read_output(tmp_path / "out").rows("quarantine")
+    assert {(r["image_id"], r["reason"]) for r in quarantine if r["mask_id"] is None} == {
+        (str(CUT), "text_image_rejected"),
+        (str(BAD_MASK), "text_mask_missing"),
+        ("999", "unknown_image"),
+    }
+
+
+def test_language_needs_a_source_that_takes_it(tmp_path):
+    settings = {"source": "scenes", "output": str(tmp_path)}
+    with pytest.raises(ConfigError, match="--refs needs --source coco, not scenes"):
+        IngestConfig(**settings, refs="refs.json")
+    with pytest.raises(ConfigError, match="--refs-split needs --refs"):
+        IngestConfig(**settings, refs_split="val")
+
+
 def test_a_reader_finds_the_files_that_count(ingested, ingested_scenes):
     folder, summary = ingested
     stray = folder / "corpus" / "of-a-killed-run.parquet"
