@@ -22,7 +22,8 @@ from __future__ import annotations
 import sys
 from typing import Final
 
-from pipelines.evaluation.report import as_tables, build_sections
+from pipelines.evaluation.report import build_sections
+from pipelines.evaluation.sections import as_tables
 from pipelines.evaluation.tokenizer import EvaluateTokenizerConfig, run_evaluation
 from pipelines.job import Outcome, run_job
 

@@ -1,13 +1,11 @@
-"""An evaluation as tables, for a terminal and for a Markdown file."""
+"""The evaluation of a tokenizer as tables."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Final
 
-from rich.table import Table
-
+from pipelines.evaluation.sections import Section
 from pipelines.evaluation.summary import EvaluationSummary
 from samtok.metrics.image_measures import BOUNDARY_F, FIRST_CODE_IOU, IOU
 from samtok.metrics.segmentation import AREA_BINS
@@ -15,15 +13,6 @@ from samtok.metrics.tokenizer_report import GroupMeans
 
 _BIN_TEXT: Final = {"small": "< 32² px", "medium": "32²-96² px", "large": "≥ 96² px"}
 _NONE: Final = "-"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Section:
-    """One table."""
-
-    title: str
-    header: tuple[str, ...]
-    rows: list[tuple[str, ...]]
 
 
 def build_sections(
@@ -44,36 +33,6 @@ def build_sections(
         _show_stability(summary),
     ]
     return [section for section in sections if section.rows]
-
-
-def as_tables(sections: Sequence[Section]) -> Iterator[Table]:
-    """For a terminal."""
-    for section in sections:
-        table = Table(title=section.title, title_justify="left")
-        for number, column in enumerate(section.header):
-            table.add_column(column, justify="left" if number == 0 else "right")
-        for row in section.rows:
-            table.add_row(*row)
-        yield table
-
-
-def as_markdown(sections: Sequence[Section]) -> str:
-    """For a file; a heading and a table for each section."""
-    blocks = []
-    for section in sections:
-        lines = [
-            f"## {section.title}\n",
-            _line(section.header),
-            _line(["---"] + ["---:"] * (len(section.header) - 1)),
-            *(_line(row) for row in section.rows),
-        ]
-        blocks.append("\n".join(lines))
-    return "# Evaluation of a mask tokenizer\n\n" + "\n\n".join(blocks) + "\n"
-
-
-def _line(cells: Sequence[str]) -> str:
-    # A category may hold anything; a bar or a line break would end its cell.
-    return "| " + " | ".join(" ".join(c.replace("|", "\\|").split()) for c in cells) + " |"
 
 
 def _share(means: Mapping[str, float], name: str) -> str:

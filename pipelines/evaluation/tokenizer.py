@@ -28,7 +28,8 @@ from pipelines.evaluation.images import (
 )
 from pipelines.evaluation.measure_stage import MeasureStage, measures_of
 from pipelines.evaluation.pictures import Candidates, write_pictures
-from pipelines.evaluation.report import as_markdown, build_sections
+from pipelines.evaluation.report import build_sections
+from pipelines.evaluation.sections import as_markdown
 from pipelines.evaluation.summary import EvaluationSummary
 from pipelines.storage import Place
 from samtok.errors import ConfigError
@@ -40,6 +41,7 @@ from samtok.tokenizer import SAMTok
 
 REPORT_FILE: Final = "report.json"
 MARKDOWN_FILE: Final = "report.md"
+TITLE: Final = "Evaluation of a mask tokenizer"
 QUARANTINE_FOLDER: Final = "quarantine"
 _ACTOR_CPU_SHARE: Final = 0.75
 _READ_CPUS: Final = 0.25
@@ -236,7 +238,7 @@ def _write(
         **summary.report.to_json(),
     }
     manifest.write_json(output, REPORT_FILE, figures)
-    output.write_bytes(MARKDOWN_FILE, as_markdown(build_sections(summary)).encode())
+    output.write_bytes(MARKDOWN_FILE, as_markdown(TITLE, build_sections(summary)).encode())
     counts = dataclasses.asdict(summary)
     del counts["report"]
     manifest.write_json(

@@ -1,0 +1,209 @@
+"""Answering conversations about a few images and measuring the answers; knows no Ray.
+
+The model is asked round by round, over all images at once, and hears its own earlier answers, as a
+user's model would. Each image is embedded once for all the masks that its answers name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+
+from pipelines.image_decoding import open_row_image
+from samtok.answer_forms import Codes, read_codes
+from samtok.errors import InputError
+from samtok.masks import decode_rle
+from samtok.metrics.answer_measures import (
+    AnswerMeasures,
+    MasksByCodes,
+    list_codes,
+    measure_answers,
+)
+from samtok.mllm.prompts import CONTROL_WORDS, to_chat
+from samtok.tasks import Message
+from samtok.tokenizer import SAMTok
+
+Ask: TypeAlias = Callable[[list[np.ndarray], list[Sequence[Message]]], list[str]]
+"""Images and conversations that end with the user → answers."""
+
+
+@dataclass(slots=True)
+class Dialogue:
+    """A conversation on its way."""
+
+    row: Mapping[str, Any]
+    """Of `conversations.CONVERSATION`."""
+    image_row: Mapping[str, Any]
+    """Of `conversations.ASKED`."""
+    answers: list[str] = field(default_factory=list)
+    measures: AnswerMeasures | None = None
+    error: InputError | None = None
+    """Why there are no measures."""
+
+    @property
+    def questions(self) -> list[str]:
+        """What the user says, by round."""
+        return [m["content"] for m in self.row["messages"] if m["role"] == "user"]
+
+    @property
+    def targets(self) -> list[str]:
+        """What the model should say, by round."""
+        return [m["content"] for m in self.row["messages"] if m["role"] == "assistant"]
+
+    def next_messages(self) -> list[Message]:
+        """The conversation so far, with the next question."""
+        messages = []
+        for question, answer in zip(self.questions, self.answers, strict=False):
+            messages += [Message("user", question), Message("assistant", _remove_controls(answer))]
+        return [*messages, Message("user", self.questions[len(self.answers)])]
+
+
+def answer_images(
+    rows: Sequence[Mapping[str, Any]],
+    ask: Ask,
+    tokenizer: SAMTok,
+    *,
+    blank_image: bool,
+    batch_size: int,
+) -> list[Dialogue]:
+    """Answer and measure all conversations of a few images.
+
+    Args:
+        rows: of `conversations.ASKED`.
+        ask: the model.
+        tokenizer: decodes the masks of the answers, on the true image.
+        blank_image: show the model an even grey in place of the image.
+        batch_size: conversations that the model answers at a time.
+
+    Returns:
+        All conversations, in order; an image that cannot be opened is an error of each of its own.
+    """
+    dialogues: list[Dialogue] = []
+    images: dict[int, np.ndarray] = {}
+    for number, row in enumerate(rows):
+        own = [Dialogue(conversation, row) for conversation in row["conversations"]]
+        dialogues += own
+        try:
+            images[number] = open_row_image(row)
+        except InputError as error:
+            for dialogue in own:
+                dialogue.error = error
+    shown = {id(rows[n]): _blank(image) if blank_image else image for n, image in images.items()}
+    _answer_rounds(dialogues, shown, ask, batch_size)
+    for number, image in images.items():
+        own = [d for d in dialogues if d.image_row is rows[number] and d.error is None]
+        decoded = decode_answers(tokenizer, image, [text for d in own for text in d.answers])
+        for dialogue in own:
+            _measure(dialogue, decoded)
+    return dialogues
+
+
+def decode_answers(
+    tokenizer: SAMTok, image: np.ndarray, texts: Iterable[str]
+) -> dict[Codes, np.ndarray]:
+    """Every mask that some texts name, decoded on an image embedded once.
+
+    Codes that the tokenizer does not have give an empty mask.
+
+    Args:
+        tokenizer: whose codes.
+        image: uint8, shape (H, W, 3).
+        texts: with mask words.
+
+    Returns:
+        Codes → bool, shape (H, W).
+    """
+    named = list_codes(list(texts))
+    known = [codes for codes in named if max(codes) < tokenizer.config.codebook_size]
+    masks: dict[Codes, np.ndarray] = {
+        codes: np.zeros(image.shape[:2], dtype=bool) for codes in named
+    }
+    if known:
+        decoded = tokenizer.decode(tokenizer.embed(image), torch.tensor(known)).numpy()
+        masks.update(zip(known, decoded, strict=True))
+    return masks
+
+
+def list_true_masks(row: Mapping[str, Any], image_row: Mapping[str, Any]) -> MasksByCodes:
+    """The masks that a conversation's right answers stand for.
+
+    Of the last answer, those it names by id. Of earlier rounds, the masks of the image that have
+    the words; masks that share both words are merged, since no text can part them.
+
+    Raises:
+        InputError: ``mask_words_missing``: words that no mask of the image has.
+    """
+    by_words: dict[str, list[Any]] = {}
+    by_id = {}
+    for mask in image_row["masks"]:
+        by_words.setdefault(mask["words"], []).append(mask["rle"])
+        by_id[mask["mask_id"]] = mask["rle"]
+    own: dict[str, list[Any]] = {}
+    for words, mask_id in zip(row["target_words"], row["mask_ids"], strict=True):
+        if mask_id in by_id:
+            own.setdefault(words, []).append(by_id[mask_id])
+    targets = [m["content"] for m in row["messages"] if m["role"] == "assistant"]
+    found = {codes: rles for words, rles in (by_words | own).items() for codes in read_codes(words)}
+    missing = [codes for codes in list_codes(targets) if codes not in found]
+    if missing:
+        raise InputError(
+            "mask_words_missing",
+            f"{row['conversation_id']} has the codes {missing[0]}, which no mask of image "
+            f"{image_row['image_id']} has; build the conversations again from these mask words",
+        )
+    return {
+        codes: np.logical_or.reduce([decode_rle(rle) for rle in found[codes]])
+        for codes in list_codes(targets)
+    }
+
+
+def _answer_rounds(
+    dialogues: Sequence[Dialogue], shown: Mapping[int, np.ndarray], ask: Ask, batch_size: int
+) -> None:
+    """Fill in the answers: all first rounds, then all second ones, and so on.
+
+    Conversations of a task and of like length go together: less is padded.
+    """
+    for dialogue in dialogues:
+        try:
+            to_chat([Message("user", question) for question in dialogue.questions])
+        except InputError as error:
+            dialogue.error = error
+    open_ones = [d for d in dialogues if d.error is None]
+    while open_ones:
+        open_ones.sort(key=lambda d: (d.row["task"], len(d.questions[len(d.answers)])))
+        for first in range(0, len(open_ones), batch_size):
+            batch = open_ones[first : first + batch_size]
+            images = [shown[id(d.image_row)] for d in batch]
+            answers = ask(images, [d.next_messages() for d in batch])
+            for dialogue, answer in zip(batch, answers, strict=True):
+                dialogue.answers.append(answer)
+        open_ones = [d for d in open_ones if len(d.answers) < len(d.questions)]
+
+
+def _measure(dialogue: Dialogue, decoded: MasksByCodes) -> None:
+    try:
+        dialogue.measures = measure_answers(
+            dialogue.answers,
+            dialogue.targets,
+            decoded=decoded,
+            true=list_true_masks(dialogue.row, dialogue.image_row),
+            size=(dialogue.image_row["height"], dialogue.image_row["width"]),
+        )
+    except InputError as error:
+        dialogue.error = error
+
+
+def _remove_controls(answer: str) -> str:
+    """A model may write anything; what would end its turn must not come back as its answer."""
+    for word in CONTROL_WORDS:
+        answer = answer.replace(word, "")
+    return answer
+
+
+def _blank(image: np.ndarray) -> np.ndarray:
+    return np.full_like(image, 128)
