@@ -24,7 +24,7 @@ def test_help_teaches(run):
     [
         (["--output", "x"], "needs --corpus FOLDER"),
         (["--output", "x", "--corpus", "/nowhere"], "no corpus/*.parquet under /nowhere"),
-        (["--output", "x", "--source", "scenes", "--tokenizer", "nowhere"], "no tokenizer at"),
+        (["--output", "x", "--source", "scenes", "--tokenizer", "nowhere"], "nothing is at"),
     ],
 )
 def test_bad_settings_are_one_message(run, arguments, message):

@@ -24,7 +24,7 @@ def test_help_teaches(run):
         (["--source", "coco", "--output", "x"], "needs --annotations FILE and --images FOLDER"),
         (["--source", "scenes", "--output", "x", "--num-actors", "0"], "--num-actors is 0"),
         (["--source", "scenes", "--output", "x", "--num-images", "0"], "--num-images is 0"),
-        (["--source", "scenes", "--output", "x", "--tokenizer", "nowhere"], "no tokenizer at"),
+        (["--source", "scenes", "--output", "x", "--tokenizer", "nowhere"], "nothing is at"),
         (["--source", "scenes", "--output", "x", "--num-imges", "3"], "--num-imges"),
         (["--source", "voc", "--output", "x"], "voc"),
     ],

@@ -25,7 +25,7 @@ def test_help_teaches(run):
         (["--preset", "tiny", "--output", "x", "--num-workers", "3"], "3 workers"),
         (["--preset", "tiny", "--output", "x", "--training.num-setps", "3"], "num-setps"),
         (["--corpus", "nowhere", "--output", "x"], "nothing to read at"),
-        (["--corpus", "scenes:9", "--init", "nowhere", "--output", "x"], "no tokenizer at"),
+        (["--corpus", "scenes:9", "--init", "nowhere", "--output", "x"], "nothing is at"),
     ],
 )
 def test_bad_settings_are_one_message(run, arguments, message, tmp_path):
