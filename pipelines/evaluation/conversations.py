@@ -9,7 +9,6 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, Final
 
 import pyarrow as pa
@@ -20,7 +19,6 @@ from pipelines.corpus_reader import ConversationFiles, WordFiles, open_conversat
 from samtok.errors import ConfigError
 
 _IMAGES_PER_BLOCK: Final = 16
-_IMAGES_PER_TABLE: Final = 4
 
 TRUE_MASK: Final = pa.struct(
     [("mask_id", pa.string()), ("words", pa.string()), ("rle", columns.RLE)]
@@ -197,26 +195,6 @@ def open_source(
             "--words, or run jobs/build_dialogues.py again"
         )
     return ConversationSource(conversations=found, words=found_words, tasks=tasks, limit=limit)
-
-
-class AskStage:
-    """Read blocks of conversations, on CPU workers.
-
-    Columns in: `images.BLOCKS`. Columns out: `ASKED`. State held: none.
-
-    Args:
-        source: of the conversations.
-    """
-
-    def __init__(self, source: ConversationSource) -> None:
-        self._source = source
-
-    def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
-        """Tables of a few images each."""
-        for reference in table.column("reference").to_pylist():
-            rows = self._source.read(reference)
-            while batch := list(islice(rows, _IMAGES_PER_TABLE)):
-                yield pa.Table.from_pylist(batch, schema=ASKED)
 
 
 def _cut(

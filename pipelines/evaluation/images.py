@@ -11,7 +11,6 @@ import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, Final, Protocol
 
 import pyarrow as pa
@@ -28,7 +27,6 @@ from samtok.scenes.scene import check_world
 
 CORPUS_FOLDER: Final = "corpus"
 _SCENES_PER_BLOCK: Final = 16
-_IMAGES_PER_TABLE: Final = 8
 
 CORPUS_MASK: Final = pa.struct(
     [
@@ -195,23 +193,3 @@ class CorpusImages:
                 "Corpus, as jobs/ingest_corpus.py writes?"
             )
         return parquet
-
-
-class ReadStage:
-    """Read blocks of images, on CPU workers.
-
-    Columns in: `BLOCKS`. Columns out: `IMAGES`. State held: none.
-
-    Args:
-        source: of the images.
-    """
-
-    def __init__(self, source: ImageSource) -> None:
-        self._source = source
-
-    def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
-        """Tables of a few images each."""
-        for reference in table.column("reference").to_pylist():
-            rows = self._source.read(reference)
-            while batch := list(islice(rows, _IMAGES_PER_TABLE)):
-                yield pa.Table.from_pylist(batch, schema=IMAGES)

@@ -13,23 +13,22 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import pyarrow as pa
-import ray
-from ray.data import ActorPoolStrategy, Dataset
+from ray.data import Dataset
 
 from pipelines import columns, manifest
-from pipelines.cluster import connect, count_actors
+from pipelines.cluster import connect
 from pipelines.evaluation.images import (
-    BLOCKS,
+    IMAGES,
     CorpusImages,
     ImageSource,
     Listing,
-    ReadStage,
     SceneImages,
 )
 from pipelines.evaluation.measure_stage import MeasureStage, measures_of
 from pipelines.evaluation.pictures import Candidates, write_pictures
 from pipelines.evaluation.report import build_sections
 from pipelines.evaluation.sections import as_markdown
+from pipelines.evaluation.streaming import ReadStage, stream
 from pipelines.evaluation.summary import EvaluationSummary
 from pipelines.storage import Place
 from samtok.errors import ConfigError
@@ -43,8 +42,6 @@ REPORT_FILE: Final = "report.json"
 MARKDOWN_FILE: Final = "report.md"
 TITLE: Final = "Evaluation of a mask tokenizer"
 QUARANTINE_FOLDER: Final = "quarantine"
-_ACTOR_CPU_SHARE: Final = 0.75
-_READ_CPUS: Final = 0.25
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,37 +178,13 @@ def build_dataset(
     config: EvaluateTokenizerConfig, source: ImageSource, listing: Listing
 ) -> Dataset:
     """The lazy dataset: read, measure; gives one row of `MEASURED` per image."""
-    blocks = [
-        pa.Table.from_pylist([{"reference": block}], schema=BLOCKS) for block in listing.blocks
-    ]
-    num_actors = count_actors(
-        config.num_actors,
-        cpus_per_actor=config.cpus_per_actor,
-        gpus_per_actor=config.gpus_per_actor,
-    )
-    return (
-        ray.data.from_arrow(blocks)
-        .map_batches(
-            ReadStage(source),
-            batch_size=1,
-            batch_format="pyarrow",
-            num_cpus=_READ_CPUS,
-        )
-        .map_batches(
-            MeasureStage,
-            fn_constructor_args=(config.tokenizer,),
-            fn_constructor_kwargs={
-                "device": "cuda" if config.gpus_per_actor > 0 else "cpu",
-                "num_threads": max(1, round(config.cpus_per_actor)),
-                "config": build_measures(config),
-                "seed": config.seed,
-            },
-            batch_size=config.images_per_batch,
-            batch_format="pyarrow",
-            compute=ActorPoolStrategy(size=num_actors),
-            num_cpus=config.cpus_per_actor * _ACTOR_CPU_SHARE,
-            num_gpus=config.gpus_per_actor,
-        )
+    return stream(
+        listing.blocks,
+        ReadStage(source, IMAGES),
+        MeasureStage,
+        (config.tokenizer,),
+        {"config": build_measures(config), "seed": config.seed},
+        config,
     )
 
 

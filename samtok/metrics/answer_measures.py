@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -86,30 +87,13 @@ def measure_answers(
     single = len(set(read_codes(targets[-1]))) == 1
     phrases = list_grounded(said[-1]), list_grounded(targets[-1])
     triplets = read_triplets(said[-1]), read_triplets(targets[-1])
+    compare = partial(_compare, decoded=decoded, true=true, size=size)
     return AnswerMeasures(
         overlaps=tuple(measure_overlap(prediction, target) for prediction, target in merged),
         has_right_box=has_right_box(*merged[-1]) if single and merged[-1][1].any() else None,
-        phrase_ious=_compare(
-            [phrase.codes for phrase in phrases[0]],
-            [phrase.codes for phrase in phrases[1]],
-            decoded,
-            true,
-            size,
-        ),
-        subject_ious=_compare(
-            [triplet.subject_codes for triplet in triplets[0]],
-            [triplet.subject_codes for triplet in triplets[1]],
-            decoded,
-            true,
-            size,
-        ),
-        object_ious=_compare(
-            [triplet.object_codes for triplet in triplets[0]],
-            [triplet.object_codes for triplet in triplets[1]],
-            decoded,
-            true,
-            size,
-        ),
+        phrase_ious=compare(*([phrase.codes for phrase in side] for side in phrases)),
+        subject_ious=compare(*([triplet.subject_codes for triplet in side] for side in triplets)),
+        object_ious=compare(*([triplet.object_codes for triplet in side] for side in triplets)),
     )
 
 
@@ -126,6 +110,7 @@ def list_codes(texts: Sequence[str]) -> list[Codes]:
 def _compare(
     predicted: list[tuple[Codes, ...]],
     targets: list[tuple[Codes, ...]],
+    *,
     decoded: MasksByCodes,
     true: MasksByCodes,
     size: tuple[int, int],
