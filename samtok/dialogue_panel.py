@@ -162,6 +162,7 @@ def _wrap(
         length = _measure(piece, font)
         if piece.text == "\n" or (at + length > width and lines[-1]):
             lines.append([])
+            piece = _Piece(piece.text.removeprefix(" "), piece.color)
             at = 0.0
         if piece.text != "\n":
             lines[-1].append(piece)

@@ -44,9 +44,11 @@ def _sample(output: Place, run: FinishedRun, num_samples: int) -> dict[str, list
         rows = output.read_parquet(name).to_pylist()
         rows.sort(key=lambda row: zlib.crc32(row["conversation_id"].encode()))
         for task in sorted(missing):
-            rows_of_task = [row for row in rows if row["task"] == task]
-            first_of_image = {row["image_id"]: row for row in reversed(rows_of_task)}
-            found[task] += list(first_of_image.values())[::-1]
+            first_of_image: dict[str, dict[str, Any]] = {}
+            for row in rows:
+                if row["task"] == task:
+                    first_of_image.setdefault(row["image_id"], row)
+            found[task] += first_of_image.values()
         missing = {task for task in missing if len(found[task]) < num_samples}
         if not missing:
             break

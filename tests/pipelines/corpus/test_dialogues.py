@@ -16,6 +16,7 @@ from pipelines.corpus.ingest import IngestConfig, run_ingestion
 from pipelines.corpus.tokenize import TokenizeConfig, run_tokenization
 from pipelines.corpus_reader import open_conversations
 from pipelines.manifest import MANIFEST_FILE
+from pipelines.storage import Place
 from samtok.errors import CheckpointError, ConfigError
 from samtok.scenes.files import write_scene_files
 from samtok.words import parse
@@ -179,6 +180,35 @@ def test_a_cut_run_is_continued(built, config_for, read_output, tmp_path):
         for f in (folder, tmp_path)
     ]
     assert ids[0] == ids[1]
+
+
+def test_everything_in_a_bucket(built, inputs, config_for, s3_bucket, read_output):
+    import pyarrow.fs as pafs
+
+    place = Place.at(f"{s3_bucket}/dialogues")
+    for name in ("corpus", "words"):
+        pafs.copy_files(
+            str(inputs / name),
+            place.path(name),
+            source_filesystem=pafs.LocalFileSystem(),
+            destination_filesystem=place.filesystem,
+        )
+    place.write_bytes("general.jsonl", (inputs / "general.jsonl").read_bytes())
+    config = config_for(
+        place.uri("out"),
+        corpus=place.uri("corpus"),
+        words=place.uri("words"),
+        general=place.uri("general.jsonl"),
+    )
+    summary = run_dialogues(config)
+    assert summary.preview == place.uri("out/preview.png")
+    files = open_conversations(place.uri("out"))
+    ids = {
+        conversation_id
+        for name in files.files
+        for conversation_id in files.place.read_parquet(name)["conversation_id"].to_pylist()
+    }
+    assert ids == {row["conversation_id"] for row in read_output(built[0]).rows("conversations")}
 
 
 def test_inputs_that_do_not_fit(inputs, config_for, tmp_path):
