@@ -18,8 +18,6 @@ from pipelines import columns
 from pipelines.corpus_reader import ConversationFiles, WordFiles, open_conversations, open_words
 from samtok.errors import ConfigError
 
-_IMAGES_PER_BLOCK: Final = 16
-
 TRUE_MASK: Final = pa.struct(
     [("mask_id", pa.string()), ("words", pa.string()), ("rle", columns.RLE)]
 )
@@ -71,6 +69,8 @@ class ConversationSource:
     """Which; all where empty."""
     limit: int | None = None
     """Only the first so many conversations of each task."""
+    images_per_block: int = 16
+    """Images that are read and asked about together, at most."""
 
     def identity(self) -> dict[str, Any]:
         """JSON values that say which conversations these are."""
@@ -101,7 +101,11 @@ class ConversationSource:
                 f"{self.conversations.num_conversations or 'none at all'}"
             )
         files = self._locate_words({image_id for *_, rows in groups for _, image_id in rows})
-        blocks = [block for name, group, rows in groups for block in _cut(name, group, rows, files)]
+        blocks = [
+            block
+            for name, group, rows in groups
+            for block in _cut(name, group, rows, files, self.images_per_block)
+        ]
         return ConversationListing(blocks, dict(sorted(counts.items())))
 
     def read(self, reference: str) -> Iterator[dict[str, Any]]:
@@ -171,6 +175,7 @@ def open_source(
     tokenizer_fingerprint: str,
     tasks: tuple[str, ...],
     limit: int | None,
+    images_per_block: int = 16,
 ) -> ConversationSource:
     """Find the conversations and their mask words.
 
@@ -181,6 +186,7 @@ def open_source(
         tokenizer_fingerprint: of the tokenizer that will decode the answers.
         tasks: which; all where empty.
         limit: of each task.
+        images_per_block: as in `ConversationSource`.
 
     Raises:
         ConfigError: either is not there, unfinished, or they do not belong together.
@@ -194,16 +200,26 @@ def open_source(
             f"in {found_words.place.uri()}, or with an earlier state of them; give theirs with "
             "--words, or run jobs/build_dialogues.py again"
         )
-    return ConversationSource(conversations=found, words=found_words, tasks=tasks, limit=limit)
+    return ConversationSource(
+        conversations=found,
+        words=found_words,
+        tasks=tasks,
+        limit=limit,
+        images_per_block=images_per_block,
+    )
 
 
 def _cut(
-    name: str, group: int, rows: list[tuple[int, str]], words_of: dict[str, str]
+    name: str,
+    group: int,
+    rows: list[tuple[int, str]],
+    words_of: dict[str, str],
+    images_per_block: int,
 ) -> Iterator[str]:
     """References of a few images each, the conversations of one image together."""
     ids = list(dict.fromkeys(image_id for _, image_id in rows))
-    for first in range(0, len(ids), _IMAGES_PER_BLOCK):
-        chosen = set(ids[first : first + _IMAGES_PER_BLOCK])
+    for first in range(0, len(ids), images_per_block):
+        chosen = set(ids[first : first + images_per_block])
         files = {words_of[image_id] for image_id in chosen if image_id in words_of}
         yield json.dumps(
             {

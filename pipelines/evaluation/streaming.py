@@ -35,8 +35,6 @@ class ActorSettings(Protocol):
     def cpus_per_actor(self) -> float: ...  # noqa: D102
     @property
     def gpus_per_actor(self) -> float: ...  # noqa: D102
-    @property
-    def images_per_batch(self) -> int: ...  # noqa: D102
 
 
 class ReadStage:
@@ -68,6 +66,8 @@ def stream(
     arguments: tuple[Any, ...],
     options: Mapping[str, Any],
     settings: ActorSettings,
+    *,
+    batch_size: int | None,
 ) -> Dataset:
     """The lazy dataset: read, measure.
 
@@ -78,6 +78,8 @@ def stream(
         arguments: of its constructor.
         options: keyword arguments of its constructor.
         settings: number and size of the actors.
+        batch_size: images handed to an actor at a time; None for those of a block, which does not
+            depend on what arrives when.
     """
     blocks = [
         pa.Table.from_pylist([{"reference": reference}], schema=BLOCKS) for reference in references
@@ -98,7 +100,7 @@ def stream(
                 "num_threads": max(1, round(settings.cpus_per_actor)),
                 **options,
             },
-            batch_size=settings.images_per_batch,
+            batch_size=batch_size,
             batch_format="pyarrow",
             compute=ActorPoolStrategy(size=num_actors),
             num_cpus=settings.cpus_per_actor * _ACTOR_CPU_SHARE,

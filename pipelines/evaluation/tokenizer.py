@@ -185,6 +185,7 @@ def build_dataset(
         (config.tokenizer,),
         {"config": build_measures(config), "seed": config.seed},
         config,
+        batch_size=config.images_per_batch,
     )
 
 

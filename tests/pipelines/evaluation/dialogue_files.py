@@ -14,11 +14,14 @@ from samtok.tasks import TASK_NAMES, DialogueOptions, Region, make_conversations
 from samtok.words import format_codes
 
 
-def write_dialogues(folder, scenes, tokenizer, *, rows_per_group=7, **changes):
-    """Write ``folder/words`` and ``folder/dialogues``; returns the latter and its rows."""
+def write_dialogues(folder, scenes, tokenizer, *, rows_per_group=7, gone=None):
+    """Write ``folder/words`` and ``folder/dialogues``; returns the latter and its rows.
+
+    The image of the scene `gone` is nowhere.
+    """
     word_rows, rows = [], []
     for scene in scenes:
-        masks = np.asarray(scene.masks)
+        masks, uri = np.asarray(scene.masks), f"scene:{scene.scene_id}"
         words = format_codes(tokenizer.encode(scene.image, masks))
         word_rows += [
             {
@@ -50,7 +53,7 @@ def write_dialogues(folder, scenes, tokenizer, *, rows_per_group=7, **changes):
                 "conversation_id": conversation.conversation_id,
                 "task": conversation.task,
                 "image_id": scene.scene_id,
-                "image_uri": f"scene:{scene.scene_id}",
+                "image_uri": "/nowhere/x.png" if scene.scene_id == gone else uri,
                 "image": None,
                 "height": scene.image.shape[0],
                 "width": scene.image.shape[1],
