@@ -3,10 +3,9 @@
 Example:
     python jobs/extend_vocabulary.py --model Qwen/Qwen3-VL-4B-Instruct --output out/qwen3-vl-4b
 
-Writes a folder in hub layout (weights, tokenizer, processor, model card) that jobs/train_sft.py
-starts from. Words that are there already keep their ids, and a model that has them all, as the
-published ones do, is copied as it is. Exit status: 0 done, 2 the settings or the model cannot be
-used.
+Writes a folder in hub layout (weights, tokenizer, processor, model card). Words that are there
+already keep their ids, and a model that has them all, as the published ones do, is copied as it is.
+Exit status: 0 done, 2 the settings or the model cannot be used.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ class ExtendVocabularyConfig:
     """Settings of the job."""
 
     model: str
-    """Hub id or folder of a Qwen3-VL or Qwen2.5-VL model, or "tiny"."""
+    """Hub id or folder of a Qwen3-VL or Qwen2.5-VL model."""
     output: str
     """Folder to write to; made if absent, refused if anything is in it."""
     dtype: Literal["bfloat16", "float32"] = "bfloat16"

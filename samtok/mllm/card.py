@@ -30,14 +30,14 @@ model = AutoModelForImageTextToText.from_pretrained(folder)
 processor = AutoProcessor.from_pretrained(folder)
 ```
 
-With the `samtok` package, answers come with their masks:
+The `samtok` package turns the mask words of an answer into masks of the image:
 
 ```python
 from samtok import SAMTok
-from samtok.mllm import chat, load_mllm
+from samtok.words import parse
 
-answer = chat(load_mllm(folder), SAMTok.from_pretrained({name}), image, "Segment the mug.")
-answer.text, answer.masks
+codes = [span.codes for span in parse(answer) if span.codes is not None]
+masks = SAMTok.from_pretrained({name}).decode(image, codes)  # bool, shape (N, H, W)
 ```
 """
 

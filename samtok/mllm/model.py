@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +21,6 @@ from samtok.mllm.card import write_card
 from samtok.tokenizer.device import choose_device, choose_dtype
 
 REFERENCE_FILE: Final = "samtok.json"
-PACKAGED: Final = ("tiny",)
 
 _FILES: Final = ("*.json", "*.jinja", "*.txt", "*.safetensors")
 
@@ -67,7 +65,7 @@ def load_mllm(
     """Load a model and its processor; remote code and pickles are refused.
 
     Args:
-        source: ``"tiny"`` (packaged), a folder in hub layout, or a hub id.
+        source: a folder in hub layout, or a hub id.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, …
         dtype: of the weights; ``"auto"`` is bfloat16 on CUDA and float32 on the CPU.
 
@@ -129,13 +127,10 @@ def _choose_attention(device: torch.device, dtype: torch.dtype) -> str:
 
 
 def _find_folder(source: str | Path) -> Path:
-    if source in PACKAGED:
-        return Path(str(resources.files("samtok.mllm") / "packaged" / str(source)))
     path = Path(source)
     if path.is_dir():
         return path
-    expected = f"{' or '.join(map(repr, PACKAGED))}, a local folder"
-    return download_from_hub(str(source), _FILES, expected=expected)
+    return download_from_hub(str(source), _FILES, expected="a local folder")
 
 
 def _read_reference(folder: Path) -> MaskTokenizerReference | None:

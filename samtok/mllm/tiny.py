@@ -113,7 +113,7 @@ def train_tiny_tokenizer() -> Qwen2Tokenizer:
 
 
 def make_tiny_config(tokenizer: Qwen2Tokenizer) -> Qwen3VLConfig:
-    """About 5 million parameters."""
+    """About 4 million parameters."""
     token_id = tokenizer.convert_tokens_to_ids
     return Qwen3VLConfig(
         text_config={
@@ -155,7 +155,6 @@ def make_tiny_config(tokenizer: Qwen2Tokenizer) -> Qwen3VLConfig:
 
 
 def _list_texts() -> Iterator[str]:
-
     for index in range(_TOKENIZER_SCENES):
         for text in describe_scene(generate_scene(index)):
             yield text.text
