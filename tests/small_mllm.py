@@ -20,16 +20,12 @@ from transformers import (
 )
 
 from samtok.mllm import Mllm
+from samtok.mllm.tiny import SPECIAL_TOKENS
 
 FAMILIES = ("qwen3_vl", "qwen2_5_vl")
 PADDING_ROWS = 32
 """Rows of the embedding table beyond the tokenizer's, as hub models have them."""
 
-_SPECIAL_TOKENS = [
-    *("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>"),
-    *("<|box_start|>", "<|box_end|>", "<|quad_start|>", "<|quad_end|>", "<|vision_start|>"),
-    *("<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>"),
-]
 _TEXTS = [
     "system\nYou are a helpful assistant.",
     "user\nSegment the red cup and the blue ball on the table.",
@@ -53,6 +49,14 @@ _SYSTEM_TURN = """\
 You are a helpful assistant.<|im_end|>
 {% endif -%}
 """
+_VISION_SHAPE = {
+    "depth": 2,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_heads": 2,
+    "patch_size": 4,
+    "out_hidden_size": 32,
+}
 _TEXT_SHAPE = {
     "hidden_size": 32,
     "intermediate_size": 48,
@@ -67,7 +71,7 @@ def build_tokenizer() -> Qwen2Tokenizer:
     """Byte-level BPE by Qwen2's rules, with merges from a few sentences."""
     learned = Qwen2Tokenizer().train_new_from_iterator(_TEXTS, 400, show_progress=False)
     tokenizer = Qwen2Tokenizer(vocab=learned.get_vocab(), merges=_merges(learned))
-    tokenizer.add_tokens([AddedToken(t, special=True, normalized=False) for t in _SPECIAL_TOKENS])
+    tokenizer.add_tokens([AddedToken(t, special=True, normalized=False) for t in SPECIAL_TOKENS])
     tokenizer.eos_token, tokenizer.pad_token = "<|im_end|>", "<|endoftext|>"
     return tokenizer
 
@@ -117,12 +121,7 @@ def _build_qwen3(tokenizer, tied):
             },
         },
         vision_config={
-            "depth": 2,
-            "hidden_size": 32,
-            "intermediate_size": 48,
-            "num_heads": 2,
-            "patch_size": 4,
-            "out_hidden_size": 32,
+            **_VISION_SHAPE,
             "num_position_embeddings": 64,
             "deepstack_visual_indexes": [0],
         },
@@ -150,12 +149,7 @@ def _build_qwen2_5(tokenizer, tied):
             },
         },
         vision_config={
-            "depth": 2,
-            "hidden_size": 32,
-            "intermediate_size": 48,
-            "num_heads": 2,
-            "patch_size": 4,
-            "out_hidden_size": 32,
+            **_VISION_SHAPE,
             "window_size": 16,
             "fullatt_block_indexes": [1],
         },
