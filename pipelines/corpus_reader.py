@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -89,13 +90,35 @@ class EmbeddingFiles(CorpusFiles):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class WordFiles(CorpusFiles):
-    """The Parquet files of finished mask words (`pipelines.columns.MASK_WORDS`)."""
+class TokenizedFiles(CorpusFiles):
+    """Files that hold mask words, in whatever form."""
 
     @property
     def tokenizer_fingerprint(self) -> str:
-        """``SAMTok.fingerprint`` of what made them."""
+        """``SAMTok.fingerprint`` of what made the words."""
         return str(self.manifest["tokenizer_fingerprint"])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WordFiles(TokenizedFiles):
+    """The Parquet files of finished mask words (`pipelines.columns.MASK_WORDS`)."""
+
+    def list_images(self) -> Iterator[tuple[str, str]]:
+        """Image id and the file that its words are in; no image's are in two. Reads ids only.
+
+        Raises:
+            ConfigError: a file cannot be read.
+        """
+        for name in self.files:
+            try:
+                ids = self.place.read_parquet(name, columns=["image_id"]).column(0).unique()
+            except (OSError, pa.ArrowException, KeyError) as error:
+                raise ConfigError(
+                    f"{self.place.uri(name)} cannot be read as mask words: {error!r}; delete it "
+                    f"and run {_MADE_BY[TOKENIZE_STAGE]} there again"
+                ) from error
+            for image_id in ids.to_pylist():
+                yield image_id, name
 
     @property
     def has_reconstruction(self) -> bool:
@@ -110,13 +133,8 @@ class WordFiles(CorpusFiles):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ConversationFiles(CorpusFiles):
+class ConversationFiles(TokenizedFiles):
     """The Parquet files of finished conversations (`pipelines.columns.CONVERSATIONS`)."""
-
-    @property
-    def tokenizer_fingerprint(self) -> str:
-        """``SAMTok.fingerprint`` of what made their mask words."""
-        return str(self.manifest["tokenizer_fingerprint"])
 
     @property
     def num_conversations(self) -> dict[str, int]:

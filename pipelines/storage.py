@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import os
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,12 @@ class Place:
         with files.open_output_stream(partial) as stream:
             stream.write(content)
         os.replace(partial, path)
+
+    def write_png(self, name: str, picture: Image.Image) -> None:
+        """Write a picture at once, as :meth:`write_bytes` does."""
+        encoded = io.BytesIO()
+        picture.save(encoded, format="PNG")
+        self.write_bytes(name, encoded.getvalue())
 
     def write_parquet(
         self,

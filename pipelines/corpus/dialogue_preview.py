@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import json
 import zlib
 from typing import Any, Final
 
@@ -30,9 +30,7 @@ def write_dialogue_preview(
     items = [item for row in rows if (item := _show(source, row, payloads[row["image_id"]]))]
     if not items:
         return None
-    encoded = io.BytesIO()
-    dialogue_panel(items).save(encoded, format="PNG")
-    output.write_bytes(PREVIEW_FILE, encoded.getvalue())
+    output.write_png(PREVIEW_FILE, dialogue_panel(items))
     return output.uri(PREVIEW_FILE)
 
 
@@ -68,7 +66,8 @@ def _find_payloads(output: Place, run: FinishedRun, image_ids: set[str]) -> dict
 def _show(source: DialogueSource, row: dict[str, Any], payload: str) -> DialogueItem | None:
     try:
         image = open_row_image(row)
-        words = source.read_words(row["image_id"], payload, ("image_id", "words", "rle"))
+        columns = ("image_id", "words", "rle")
+        words = source.read_words(row["image_id"], json.loads(payload), columns)
     except InputError:
         return None  # gone since
     return DialogueItem(

@@ -27,9 +27,15 @@ from pipelines.corpus_reader import WordFiles, open_corpus, open_words
 from pipelines.storage import Place
 from samtok.errors import ConfigError, InputError
 
-_IMAGE_COLUMNS: Final = (*("image_id", "image_uri", "height", "width", "source", "image", "texts"),)
+_IMAGE_COLUMNS: Final = ("image_id", "image_uri", "height", "width", "source", "image", "texts")
 _WORD_COLUMNS: Final = (
-    *("image_id", "mask_id", "category", "words", "bbox", "reconstruction_iou", "collides"),
+    "image_id",
+    "mask_id",
+    "category",
+    "words",
+    "bbox",
+    "reconstruction_iou",
+    "collides",
 )
 _WORD_FILES_AT_HAND: Final = 8
 
@@ -115,7 +121,7 @@ class DialogueSource:
             return self.general.make(image_id, pointer["general"], mixture)
         try:
             image = RowReader(self.corpus, _IMAGE_COLUMNS).read_at(pointer)
-            words = self.read_words(image_id, payload, _WORD_COLUMNS)
+            words = self.read_words(image_id, pointer, _WORD_COLUMNS)
         except InputError as error:
             return ImageDialogues.reject(
                 error, source=self.name, image_id=image_id, num_texts=pointer["num_texts"]
@@ -123,14 +129,18 @@ class DialogueSource:
         return write_dialogues(image, words, mixture)
 
     def read_words(
-        self, image_id: str, payload: str, columns: tuple[str, ...]
+        self, image_id: str, pointer: dict[str, Any], columns: tuple[str, ...]
     ) -> list[dict[str, Any]]:
         """Rows of mask words of a listed image; none if it has no tokenized masks.
+
+        Args:
+            image_id: of the image.
+            pointer: its payload, parsed.
+            columns: those to read, the image's id among them.
 
         Raises:
             InputError: ``row_unreadable``.
         """
-        pointer = json.loads(payload)
         if pointer.get("words_file") is None:
             return []
         return _read_words(self.words, pointer["words_file"], pointer["words"], columns).get(
@@ -163,16 +173,7 @@ def _locate_words(database: sqlite3.Connection, words: WordFiles) -> None:
         "pragma journal_mode=off; pragma synchronous=off;"
         "create table words (image_id text primary key, file text);"
     )
-    for name in words.files:
-        try:
-            ids = words.place.read_parquet(name, columns=["image_id"]).column(0).unique()
-        except (OSError, pa.ArrowException, KeyError) as error:
-            raise ConfigError(
-                f"{words.place.uri(name)} cannot be read as mask words: {error!r}; delete it and "
-                "run jobs/tokenize_corpus.py there again"
-            ) from error
-        rows = [(image_id, name) for image_id in ids.to_pylist()]
-        database.executemany("insert or ignore into words values (?, ?)", rows)
+    database.executemany("insert or ignore into words values (?, ?)", words.list_images())
 
 
 @lru_cache(maxsize=_WORD_FILES_AT_HAND)

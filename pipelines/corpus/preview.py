@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import Final
 
 import numpy as np
@@ -52,9 +51,7 @@ def write_preview(
         )
     if not items:
         return None
-    encoded = io.BytesIO()
-    reconstruction_panel(items).save(encoded, format="PNG")
-    output.write_bytes(PREVIEW_FILE, encoded.getvalue())
+    output.write_png(PREVIEW_FILE, reconstruction_panel(items))
     return output.uri(PREVIEW_FILE)
 
 

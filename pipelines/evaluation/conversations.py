@@ -145,12 +145,7 @@ class ConversationSource:
 
     def _locate_words(self, image_ids: set[str]) -> dict[str, str]:
         """Image → the file that holds the words of its masks."""
-        located: dict[str, str] = {}
-        for name in self.words.files:
-            with _open(self.words, name) as parquet:
-                found = parquet.read(columns=["image_id"]).column(0).unique().to_pylist()
-            located |= {image_id: name for image_id in found if image_id in image_ids}
-        return located
+        return {image: file for image, file in self.words.list_images() if image in image_ids}
 
     def _read_masks(
         self, files: list[str], image_ids: pa.ChunkedArray
@@ -231,7 +226,7 @@ def _cut(
         )
 
 
-def _open(files: ConversationFiles | WordFiles, name: str) -> pq.ParquetFile:
+def _open(files: ConversationFiles, name: str) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(files.place.path(name), filesystem=files.filesystem)
     except (OSError, pa.ArrowInvalid) as error:

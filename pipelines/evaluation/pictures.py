@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from PIL import Image
 
 from pipelines.evaluation.images import ImageSource
 from pipelines.image_decoding import open_row_image
@@ -92,7 +90,7 @@ def write_pictures(
         }
         pictures = {PANEL_FILE: mask_gallery(groups), **pictures}
     for name, picture in pictures.items():
-        output.write_bytes(name, _encode(picture))
+        output.write_png(name, picture)
     return list(pictures)
 
 
@@ -109,9 +107,3 @@ def _rebuild(found: FoundMask, source: ImageSource, tokenizer: SAMTok) -> Galler
         reconstruction=rebuilt.masks[0],
         caption=f"IoU {rebuilt.iou[0]:.2f}   {mask['category'] or ''}   codes {codes}",
     )
-
-
-def _encode(picture: Image.Image) -> bytes:
-    encoded = io.BytesIO()
-    picture.save(encoded, format="PNG")
-    return encoded.getvalue()
