@@ -1,14 +1,30 @@
-"""The only place that connects to Ray."""
+"""The only place that connects to Ray, and what its actors reserve there."""
 
 from __future__ import annotations
 
 import logging
 import os
+from typing import Any, Final, Protocol
 
 import ray
 import ray.data
+from ray.data import ActorPoolStrategy
 
 from samtok.errors import ConfigError
+
+_ACTOR_CPU_SHARE: Final = 0.75
+"""Of its CPUs an actor reserves three quarters with Ray, so that decoding finds room."""
+
+
+class ActorSettings(Protocol):
+    """What the settings of a job say about its actors; see there."""
+
+    @property
+    def num_actors(self) -> int | None: ...  # noqa: D102
+    @property
+    def cpus_per_actor(self) -> float: ...  # noqa: D102
+    @property
+    def gpus_per_actor(self) -> float: ...  # noqa: D102
 
 
 def connect() -> None:
@@ -47,25 +63,35 @@ def cluster_gpus() -> float:
     return float(ray.cluster_resources().get("GPU", 0.0))
 
 
-def count_actors(num_actors: int | None, *, cpus_per_actor: float, gpus_per_actor: float) -> int:
+def count_actors(settings: ActorSettings) -> int:
     """Actors asked for, or as many as fit; a cluster that may grow is taken at its word.
-
-    Args:
-        num_actors: asked for; None for as many as fit.
-        cpus_per_actor: CPUs each may use; above 0.
-        gpus_per_actor: GPUs of each; 0 for actors on the CPU.
 
     Raises:
         ConfigError: not even one fits.
     """
-    if gpus_per_actor > 0:
-        fitting = cluster_gpus() / gpus_per_actor
-    else:
-        fitting = cluster_cpus() / cpus_per_actor
-    if fitting < 1 and not (num_actors and is_joined_cluster()):
+    cpus, gpus = settings.cpus_per_actor, settings.gpus_per_actor
+    fitting = cluster_gpus() / gpus if gpus > 0 else cluster_cpus() / cpus
+    if fitting < 1 and not (settings.num_actors and is_joined_cluster()):
         raise ConfigError(
             f"the cluster has {cluster_cpus():g} CPUs and {cluster_gpus():g} GPUs, too few for one "
-            f"actor of {cpus_per_actor:g} CPUs and {gpus_per_actor:g} GPUs; lower "
+            f"actor of {cpus:g} CPUs and {gpus:g} GPUs; lower "
             "--cpus-per-actor or --gpus-per-actor, or set --num-actors on a cluster that grows"
         )
-    return num_actors or int(fitting)
+    return settings.num_actors or int(fitting)
+
+
+def actor_resources(settings: ActorSettings, num_actors: int) -> dict[str, Any]:
+    """Keyword arguments of ``map_batches`` for a pool of so many actors."""
+    return {
+        "compute": ActorPoolStrategy(size=num_actors),
+        "num_cpus": settings.cpus_per_actor * _ACTOR_CPU_SHARE,
+        "num_gpus": settings.gpus_per_actor,
+    }
+
+
+def model_settings(settings: ActorSettings) -> dict[str, Any]:
+    """Keyword arguments of an actor's class: where its model runs, on how many torch threads."""
+    return {
+        "device": "cuda" if settings.gpus_per_actor > 0 else "cpu",
+        "num_threads": max(1, round(settings.cpus_per_actor)),
+    }

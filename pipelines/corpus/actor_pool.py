@@ -7,18 +7,17 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import pyarrow as pa
-import ray.data
-from ray.data import ActorPoolStrategy, Dataset, TaskPoolStrategy
+from ray.data import Dataset, TaskPoolStrategy
 
-from pipelines import cluster
+from pipelines.cluster import actor_resources, count_actors, model_settings
 from pipelines.corpus.commits import Block, Ledger
 from pipelines.corpus.job_config import CorpusJobConfig, at_least
 from pipelines.corpus.records import Source
 from pipelines.corpus.run import Todo
-from pipelines.corpus.stages import SHARDS, DecodeStage, WriteStage
+from pipelines.corpus.stages import DecodeStage, WriteStage
+from pipelines.corpus.task_pool import dataset_of
 from samtok.errors import ConfigError
 
-_ACTOR_CPU_SHARE: Final = 0.75
 _DECODE_CPUS: Final = 0.25
 """CPUs that a task reserves which opens images ahead of the actors."""
 _WRITE_CPUS: Final = 0
@@ -51,14 +50,6 @@ class ActorJobConfig(CorpusJobConfig):
             raise ConfigError(f"--cpus-per-actor is {self.cpus_per_actor}; it must be above 0")
 
 
-def stage_settings(config: ActorJobConfig) -> dict[str, Any]:
-    """Keyword arguments of a stage that holds a tokenizer."""
-    return {
-        "device": "cuda" if config.gpus_per_actor > 0 else "cpu",
-        "num_threads": max(1, round(config.cpus_per_actor)),
-    }
-
-
 def build_actor_dataset(
     config: ActorJobConfig,
     source: Source,
@@ -78,20 +69,17 @@ def build_actor_dataset(
         ledger: of the output.
         todo: index shards with images left to do.
         image_size: side of the network input.
-        stage: what an actor runs; built with the tokenizer's name and `stage_arguments`.
-        stage_arguments: keyword arguments of `stage`.
+        stage: what an actor runs; built with the tokenizer's name, device, number of threads and
+            `stage_arguments`.
+        stage_arguments: further keyword arguments of `stage`.
         build_block: turns images into rows of the output.
 
     Raises:
         ConfigError: no actor would ever fit.
     """
-    num_actors = cluster.count_actors(
-        config.num_actors,
-        cpus_per_actor=config.cpus_per_actor,
-        gpus_per_actor=config.gpus_per_actor,
-    )
+    num_actors = count_actors(config)
     return (
-        ray.data.from_arrow([pa.Table.from_pylist([row], schema=SHARDS) for row in todo])
+        dataset_of(todo)
         .map_batches(
             DecodeStage(source, ledger.output, image_size),
             batch_size=1,
@@ -101,12 +89,10 @@ def build_actor_dataset(
         .map_batches(
             stage,
             fn_constructor_args=(config.tokenizer,),
-            fn_constructor_kwargs=stage_arguments,
+            fn_constructor_kwargs={**model_settings(config), **stage_arguments},
             batch_size=config.images_per_batch,
             batch_format="pyarrow",
-            compute=ActorPoolStrategy(size=num_actors),
-            num_cpus=config.cpus_per_actor * _ACTOR_CPU_SHARE,
-            num_gpus=config.gpus_per_actor,
+            **actor_resources(config, num_actors),
         )
         .map_batches(
             WriteStage(ledger, build_block),

@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pyarrow as pa
-import ray
-from ray.data import Dataset, TaskPoolStrategy
+from ray.data import Dataset
 
 from pipelines.corpus.commits import Ledger
 from pipelines.corpus.dialogue_general import GeneralConversations
@@ -28,7 +27,8 @@ from pipelines.corpus.dialogue_rows import (
 from pipelines.corpus.dialogue_source import DialogueSource
 from pipelines.corpus.job_config import at_least
 from pipelines.corpus.run import RunSummary, Todo, plan_blocks, run_blocks, write_run_manifest
-from pipelines.corpus.stages import SHARDS, list_todo, summarize
+from pipelines.corpus.stages import list_todo, summarize
+from pipelines.corpus.task_pool import build_task_dataset
 from pipelines.corpus_reader import DIALOGUES_STAGE, open_words
 from pipelines.storage import Place
 from samtok.errors import ConfigError
@@ -213,15 +213,8 @@ def build_dataset(
     config: DialoguesConfig, source: DialogueSource, ledger: Ledger, todo: Todo
 ) -> Dataset:
     """The lazy dataset: make and write a shard at a time; a small summary row per block."""
-    workers = config.num_workers
-    return ray.data.from_arrow(
-        [pa.Table.from_pylist([row], schema=SHARDS) for row in todo]
-    ).map_batches(
-        DialogueStage(source, ledger, build_mixture(config)),
-        batch_size=1,
-        batch_format="pyarrow",
-        compute=TaskPoolStrategy(size=workers) if workers else None,
-        num_cpus=1,
+    return build_task_dataset(
+        todo, DialogueStage(source, ledger, build_mixture(config)), config.num_workers
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from ray.data import Dataset
 
-from pipelines.corpus.actor_pool import ActorJobConfig, build_actor_dataset, stage_settings
+from pipelines.corpus.actor_pool import ActorJobConfig, build_actor_dataset
 from pipelines.corpus.commits import Ledger
 from pipelines.corpus.embed_stage import EmbedStage
 from pipelines.corpus.embedding_rows import EMBEDDINGS_FOLDER, build_embeddings_block
@@ -114,6 +114,6 @@ def build_dataset(
         todo,
         image_size=image_size,
         stage=EmbedStage,
-        stage_arguments=stage_settings(config),
+        stage_arguments={},
         build_block=build_embeddings_block,
     )

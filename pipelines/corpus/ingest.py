@@ -14,9 +14,8 @@ from typing import Any, Final, Literal
 
 import numpy as np
 import pyarrow as pa
-import ray
 from PIL import Image
-from ray.data import Dataset, TaskPoolStrategy
+from ray.data import Dataset
 
 from pipelines import columns
 from pipelines.corpus.commits import Block, Figures, Ledger
@@ -24,7 +23,8 @@ from pipelines.corpus.job_config import CorpusJobConfig, at_least, build_source
 from pipelines.corpus.records import DecodedImage, QuarantinedRow, Source
 from pipelines.corpus.run import RunSummary, Todo, plan_blocks, run_blocks, write_run_manifest
 from pipelines.corpus.sources.coco import CocoSource
-from pipelines.corpus.stages import SHARDS, list_todo, summarize
+from pipelines.corpus.stages import list_todo, summarize
+from pipelines.corpus.task_pool import build_task_dataset
 from pipelines.corpus_reader import INGEST_STAGE
 from pipelines.storage import Place
 from samtok.errors import ConfigError, InputError
@@ -110,15 +110,8 @@ def build_ledger(config: IngestConfig) -> Ledger:
 
 def build_dataset(config: IngestConfig, source: Source, ledger: Ledger, todo: Todo) -> Dataset:
     """The lazy dataset: read and write a shard at a time; gives a small summary row per block."""
-    workers = config.num_workers
-    return ray.data.from_arrow(
-        [pa.Table.from_pylist([row], schema=SHARDS) for row in todo]
-    ).map_batches(
-        IngestStage(source, ledger, config.carry_images),
-        batch_size=1,
-        batch_format="pyarrow",
-        compute=TaskPoolStrategy(size=workers) if workers else None,
-        num_cpus=1,
+    return build_task_dataset(
+        todo, IngestStage(source, ledger, config.carry_images), config.num_workers
     )
 
 

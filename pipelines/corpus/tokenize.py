@@ -13,7 +13,7 @@ from typing import Any
 
 from ray.data import Dataset
 
-from pipelines.corpus.actor_pool import ActorJobConfig, build_actor_dataset, stage_settings
+from pipelines.corpus.actor_pool import ActorJobConfig, build_actor_dataset
 from pipelines.corpus.commits import Ledger
 from pipelines.corpus.job_config import at_least, build_source
 from pipelines.corpus.preview import write_preview
@@ -120,7 +120,7 @@ def build_dataset(
         todo,
         image_size=image_size,
         stage=TokenizeStage,
-        stage_arguments={**stage_settings(config), "reconstruct": config.reconstruct},
+        stage_arguments={"reconstruct": config.reconstruct},
         build_block=build_words_block,
     )
 

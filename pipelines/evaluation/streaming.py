@@ -8,12 +8,11 @@ from typing import Any, Final, Protocol
 
 import pyarrow as pa
 import ray
-from ray.data import ActorPoolStrategy, Dataset
+from ray.data import Dataset
 
-from pipelines.cluster import count_actors
+from pipelines.cluster import ActorSettings, actor_resources, count_actors, model_settings
 from pipelines.evaluation.images import BLOCKS
 
-_ACTOR_CPU_SHARE: Final = 0.75
 _READ_CPUS: Final = 0.25
 _IMAGES_PER_TABLE: Final = 8
 
@@ -24,17 +23,6 @@ class Reader(Protocol):
     def read(self, reference: str) -> Iterator[dict[str, Any]]:
         """Rows of a block."""
         ...
-
-
-class ActorSettings(Protocol):
-    """What the settings of an evaluation say about its actors; see there."""
-
-    @property
-    def num_actors(self) -> int | None: ...  # noqa: D102
-    @property
-    def cpus_per_actor(self) -> float: ...  # noqa: D102
-    @property
-    def gpus_per_actor(self) -> float: ...  # noqa: D102
 
 
 class ReadStage:
@@ -84,26 +72,15 @@ def stream(
     blocks = [
         pa.Table.from_pylist([{"reference": reference}], schema=BLOCKS) for reference in references
     ]
-    num_actors = count_actors(
-        settings.num_actors,
-        cpus_per_actor=settings.cpus_per_actor,
-        gpus_per_actor=settings.gpus_per_actor,
-    )
     return (
         ray.data.from_arrow(blocks)
         .map_batches(read, batch_size=1, batch_format="pyarrow", num_cpus=_READ_CPUS)
         .map_batches(
             stage,
             fn_constructor_args=arguments,
-            fn_constructor_kwargs={
-                "device": "cuda" if settings.gpus_per_actor > 0 else "cpu",
-                "num_threads": max(1, round(settings.cpus_per_actor)),
-                **options,
-            },
+            fn_constructor_kwargs={**model_settings(settings), **options},
             batch_size=batch_size,
             batch_format="pyarrow",
-            compute=ActorPoolStrategy(size=num_actors),
-            num_cpus=settings.cpus_per_actor * _ACTOR_CPU_SHARE,
-            num_gpus=settings.gpus_per_actor,
+            **actor_resources(settings, count_actors(settings)),
         )
     )
