@@ -12,8 +12,8 @@ TOKENIZER_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
         "images_per_step": 8,
         "images_per_lane": 4,
         "training": {
-            "num_steps": 7000,
-            "quantize_from_step": 3500,
+            "num_steps": 17_500,
+            "quantize_from_step": 8000,
             "optimizer": "muon",
             "learning_rate": 3e-3,
             "quantized_learning_rate": 1e-3,

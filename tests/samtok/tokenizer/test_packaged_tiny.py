@@ -40,14 +40,19 @@ def test_it_is_small():
     assert sum(len(file.read_bytes()) for file in folder.iterdir()) <= 8 * 2**20
 
 
+def test_it_reconstructs_unseen_masks(measured):
+    assert len(measured["both"]) >= 1000
+    assert measured["both"].mean() >= 0.90
+
+
 def test_two_words_beat_a_box_and_an_8_vertex_polygon(measured):
-    assert measured["both"].mean() > measured["box"].mean() + 0.25
-    assert measured["both"].mean() > measured["polygon"].mean() + 0.02
+    assert measured["both"].mean() > measured["box"].mean() + 0.3
+    assert measured["both"].mean() > measured["polygon"].mean() + 0.05
 
 
 def test_small_masks_survive(measured):
     """Below 32 x 32 pixels: COCO's smallest bin, and five sixths of these masks."""
-    assert measured["both"][measured["area"] < 32**2].mean() > 0.86
+    assert measured["both"][measured["area"] < 32**2].mean() > 0.89
 
 
 def test_the_second_word_is_worth_something(measured):
