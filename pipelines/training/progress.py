@@ -25,13 +25,13 @@ class ProgressLines:
         self._last = self._begun - _SECONDS_BETWEEN
         self._masks = 0.0
 
-    def show(self, step: int, figures: Mapping[str, float], score: float) -> None:
+    def show(self, step: int, figures: Mapping[str, float], last_iou: float) -> None:
         """Say where the training is, unless it was just said.
 
         Args:
             step: steps done.
             figures: of the last step.
-            score: validation IoU so far, 0 before the first.
+            last_iou: of the last validation, 0 before the first.
         """
         now = time.monotonic()
         self._masks += figures["num_masks"]
@@ -46,7 +46,7 @@ class ProgressLines:
             f"{self._masks / seconds:.0f} masks/s",
             f"{timedelta(seconds=round(left))} left",
         ]
-        if score:
-            parts.insert(2, f"validation IoU {score:.3f}")
+        if last_iou:
+            parts.insert(2, f"validation IoU {last_iou:.3f}")
         sys.stdout.write("  ".join(parts) + "\n")
         sys.stdout.flush()

@@ -33,7 +33,9 @@ STATE_FILE: Final = "state.pt"
 TOKENIZER_FOLDER: Final = "tokenizer"
 SAM2_SUFFIX: Final = ".pt"
 SCORE: Final = "validation_iou"
-"""Metric by which checkpoints are ranked; 0 before the first validation."""
+"""Metric by which checkpoints are ranked: of just these weights, through their codes."""
+UNRANKED: Final = -1.0
+"""Score of weights that were not validated, or only without codes: below every IoU."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,7 +98,7 @@ class _Worker:
             self.tokenizer.network, job.training, device=device, dtype=choose_dtype("auto", device)
         )
         self.batches_read = 0
-        self.score = 0.0
+        self.last_iou = 0.0
         self._resume()
 
     def run(self, tracker: RunTracker) -> None:
@@ -113,15 +115,14 @@ class _Worker:
             figures = trainer.train_step(lanes)
             throughput.count(figures)
             if self.rank == 0:
-                progress.show(trainer.step, figures, self.score)
+                progress.show(trainer.step, figures, self.last_iou)
             step, is_last = trainer.step, trainer.step == job.training.num_steps
             if step % job.log_every == 0 or is_last:
                 tracker.log_metrics({**figures, **throughput.report()}, step)
-            if step % job.validate_every == 0 or is_last:
-                self._validate(tracker)
-                throughput.restart()
-            if step % job.checkpoint_every == 0 or step % job.validate_every == 0 or is_last:
-                self._checkpoint(tracker)
+            is_validated = step % job.validate_every == 0 or is_last
+            score = self._validate(tracker) if is_validated else UNRANKED
+            if is_validated or step % job.checkpoint_every == 0:
+                self._checkpoint(tracker, score)
                 throughput.restart()
 
     def _read(self) -> Iterator[list[TrainingBatch]]:
@@ -140,17 +141,21 @@ class _Worker:
             vectors.append(self.trainer.embed(next(stream)))
         self.trainer.start_codebooks(torch.cat(vectors))
 
-    def _validate(self, tracker: RunTracker) -> None:
-        result = self.job.validation.run(self.tokenizer, quantize=self.trainer.is_quantizing)
-        # The autoencoder's IoU is no promise of what its codes will be worth.
-        self.score = result.iou if self.trainer.is_quantizing else 0.0
+    def _validate(self, tracker: RunTracker) -> float:
+        """Measure, log and draw; gives the score of the weights."""
+        has_codes = self.trainer.is_quantizing and not self.trainer.needs_codebooks
+        result = self.job.validation.run(self.tokenizer, quantize=has_codes)
         tracker.log_metrics(result.metrics, self.trainer.step)
         for name, picture in result.pictures.items():
             tracker.log_picture(name, picture, self.trainer.step)
+        if not has_codes:  # the autoencoder's IoU is no promise of what its codes will be worth
+            return UNRANKED
+        self.last_iou = result.iou
+        return result.iou
 
-    def _checkpoint(self, tracker: RunTracker) -> None:
+    def _checkpoint(self, tracker: RunTracker, score: float) -> None:
         """Write the state and the tokenizer on rank 0; a barrier for all."""
-        metrics = {"step": self.trainer.step, SCORE: self.score}
+        metrics = {"step": self.trainer.step, SCORE: score}
         if self.rank != 0:
             ray.train.report(metrics)
             return
@@ -158,7 +163,7 @@ class _Worker:
             state: dict[str, Any] = {
                 "trainer": self.trainer.state_dict(),
                 "batches_read": self.batches_read,
-                "score": self.score,
+                "last_iou": self.last_iou,
             }
             torch.save(state, Path(folder) / STATE_FILE)
             self.tokenizer.save_pretrained(Path(folder) / TOKENIZER_FOLDER)
@@ -179,4 +184,4 @@ class _Worker:
             )
         self.trainer.load_state_dict(state["trainer"])
         self.batches_read = state["batches_read"]
-        self.score = state["score"]
+        self.last_iou = state["last_iou"]

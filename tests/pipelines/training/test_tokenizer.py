@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ import torch
 
 from pipelines.tracking_config import TrackingConfig
 from pipelines.training.tokenizer import TrainTokenizerConfig, run_tokenizer_training
+from pipelines.training.validation import Validation, ValidationResult
 from samtok import SAMTok
 from samtok.errors import CheckpointError, ConfigError
 from samtok.tokenizer.training import TokenizerTrainingConfig
@@ -107,6 +110,35 @@ def test_finished_training_is_not_done_again(alone):
     again = run_tokenizer_training(config)
     assert again.fingerprint == summary.fingerprint
     assert again.run_id == summary.run_id
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FallingValidation(Validation):
+    """Finds the first tokenizer good and all later ones bad, and notes which it was shown."""
+
+    notes: Path
+
+    def run(self, tokenizer, *, quantize):
+        iou = 0.1 if self.notes.exists() else 0.9
+        with self.notes.open("a") as stream:
+            stream.write(f"{tokenizer.fingerprint}\n")
+        return ValidationResult(iou=iou)
+
+
+@pytest.mark.ray
+def test_the_best_tokenizer_is_the_one_that_was_measured_best(
+    ray_cluster, small_tokenizer_folder, tmp_path, monkeypatch
+):
+    falling = partial(FallingValidation, notes=tmp_path / "notes")
+    monkeypatch.setattr("pipelines.training.tokenizer.Validation", falling)
+    codes_from_start = {"quantize_from_step": 0, "kmeans_start": True, "object_map_weight": 0.0}
+    summary = run_tokenizer_training(
+        settings(tmp_path / "out", small_tokenizer_folder, training=codes_from_start)
+    )
+    shown = (tmp_path / "notes").read_text().split()  # after 4 and 8 steps; 6 leaves a checkpoint
+    assert len(shown) == 2
+    assert summary.fingerprint == shown[0]
+    assert summary.validation_iou == 0.9
 
 
 @pytest.mark.ray
