@@ -11,9 +11,10 @@ Examples:
 --preset tiny is the recipe of the packaged tokenizer, from scratch on built-in scenes; published is
 the paper's. Flags beside it win. Writes OUTPUT/tokenizer (load with SAMTok.from_pretrained),
 OUTPUT/ray_train (the best checkpoint by validation and the last) and, last, OUTPUT/_manifest.json.
-Killed and run again with the same command, it goes on from the last checkpoint. --config
-OUTPUT/_manifest.json takes the settings of an earlier run. Runs are recorded in ./mlflow.db (look
-with `mlflow ui --backend-store-uri sqlite:///mlflow.db`) or where MLFLOW_TRACKING_URI says.
+Killed and run again with the same command, it goes on from the last checkpoint; finished, it says
+so and stops. --config OUTPUT/_manifest.json takes the settings of an earlier run. Runs are recorded
+in ./mlflow.db (look with `mlflow ui --backend-store-uri sqlite:///mlflow.db`) or where
+MLFLOW_TRACKING_URI says.
 Exit status: 0 trained, 2 the settings cannot be used, 1 anything else.
 """
 

@@ -9,7 +9,10 @@ from pipelines.training.tokenizer import TrainingSummary
 
 def training_table(summary: TrainingSummary) -> Table:
     """Where the tokenizer is, how good it is, and where its run can be looked at."""
-    table = Table(title=f"training in {summary.output}", show_header=False, title_justify="left")
+    title = f"training in {summary.output}"
+    if summary.was_finished:
+        title += ": finished before, nothing left to do"
+    table = Table(title=title, show_header=False, title_justify="left")
     table.add_row("tokenizer", summary.tokenizer)
     table.add_row("fingerprint", summary.fingerprint[:16])
     table.add_row("steps", f"{summary.steps:,}")

@@ -166,6 +166,8 @@ class TrainingSummary:
     """In MLflow's registry."""
     seconds: float
     """Of this run, start-up included."""
+    was_finished: bool = False
+    """An earlier run had finished it, and this one did nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -180,7 +182,7 @@ class _Checked:
 
 
 def run_tokenizer_training(config: TrainTokenizerConfig) -> TrainingSummary:
-    """Train a tokenizer; resumes what an earlier run with the same settings left.
+    """Train a tokenizer; resumes what an earlier run with the same settings left, if anything.
 
     Raises:
         ConfigError: the settings do not fit what they name; nothing has run.
@@ -191,6 +193,9 @@ def run_tokenizer_training(config: TrainTokenizerConfig) -> TrainingSummary:
     checked = check_training(config)
     identity = _identify(config, checked)
     manifest.is_begun(output, identity)
+    if finished := manifest.read_json(output, manifest.MANIFEST_FILE):
+        seconds = time.monotonic() - began
+        return TrainingSummary(**finished["summary"] | {"seconds": seconds, "was_finished": True})
     manifest.write_json(output, manifest.RUN_FILE, identity)
     known = manifest.read_json(output, _TRACKING_FILE) or {}
     tracker = RunTracker.open(

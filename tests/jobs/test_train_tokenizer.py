@@ -45,6 +45,10 @@ def test_table_and_settings_to_run_again(run, ray_cluster, small_tokenizer_folde
     assert "validation IoU of the best checkpoint" in shown.stdout
     assert (tmp_path / "out" / "tokenizer" / "model.safetensors").is_file()
 
+    done = run(*flags, "--output", tmp_path / "out", RAY_ADDRESS="nowhere:1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "finished before, nothing left to do" in done.stdout
+
     saved = tmp_path / "out" / "_manifest.json"
     again = run("--config", saved, "--num-workers", "3")
     assert again.returncode == 2

@@ -105,11 +105,14 @@ def test_run_is_in_mlflow(alone):
 
 
 @pytest.mark.ray
-def test_finished_training_is_not_done_again(alone):
+def test_finished_training_says_so_before_any_cluster_work(alone, monkeypatch):
     config, summary = alone
+    monkeypatch.setattr("pipelines.training.tokenizer.connect", lambda: pytest.fail("connected"))
     again = run_tokenizer_training(config)
-    assert again.fingerprint == summary.fingerprint
-    assert again.run_id == summary.run_id
+    assert again.was_finished
+    assert not summary.was_finished
+    changed = {"was_finished": False, "seconds": summary.seconds}
+    assert dataclasses.replace(again, **changed) == summary
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
