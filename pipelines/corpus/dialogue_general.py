@@ -14,13 +14,11 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from pipelines.corpus.dialogue_rows import ImageDialogues, Mixture, conversation_row
 from pipelines.corpus.records import identify_file
 from pipelines.corpus.sources.parquet_rows import RowReader
 from pipelines.image_decoding import decode_image, open_image, read_image_file
+from pipelines.row_groups import scan_row_groups
 from pipelines.storage import Place
 from samtok.errors import ConfigError, InputError
 from samtok.tasks import GENERAL_VQA, Conversation, Message
@@ -72,7 +70,7 @@ class GeneralConversations:
             for position, row in enumerate(islice(rows, limit)):
                 payload = json.dumps({"general": row})
                 yield {"image_id": f"{GENERAL_VQA}/{position}", "payload": payload}
-        except (OSError, pa.ArrowException) as error:
+        except OSError as error:
             raise ConfigError(f"--general {place.uri(name)} cannot be read: {error}") from error
 
     def make(self, image_id: str, row: dict[str, Any], mixture: Mixture) -> ImageDialogues:
@@ -105,12 +103,9 @@ class GeneralConversations:
 
     def _list_groups(self) -> Iterator[dict[str, Any]]:
         place, name = Place.at_file(self.location)
-        written = place.filesystem.get_file_info(place.path(name)).mtime_ns
-        with place.filesystem.open_input_file(place.path(name)) as stream:
-            metadata = pq.ParquetFile(stream).metadata
-            for group in range(metadata.num_row_groups):
-                for row in range(metadata.row_group(group).num_rows):
-                    yield {"file": name, "group": group, "row": row, "written": written}
+        for group, _ in scan_row_groups(place, [name]):
+            for row in range(group.num_rows):
+                yield {"group": group, "row": row}
 
     def _list_lines(self) -> Iterator[dict[str, Any]]:
         place, name = Place.at_file(self.location)

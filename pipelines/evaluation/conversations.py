@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from pipelines import columns
 from pipelines.corpus_reader import ConversationFiles, WordFiles, open_conversations, open_words
+from pipelines.row_groups import RowGroup, read_row_groups, scan_row_groups
 from samtok.errors import ConfigError
 
 TRUE_MASK: Final = pa.struct(
@@ -90,9 +91,10 @@ class ConversationSource:
         """
         counts: Counter[str] = Counter()
         groups = [
-            (name, group, rows)
-            for name in self.conversations.files
-            for group, rows in enumerate(self._choose_rows(name, counts))
+            (group, self._choose_rows(table, counts))
+            for group, table in scan_row_groups(
+                self.conversations.place, self.conversations.files, ["image_id", "task"]
+            )
         ]
         if not counts:
             raise ConfigError(
@@ -100,11 +102,11 @@ class ConversationSource:
                 f"{', '.join(self.tasks) or 'any task'}; it has "
                 f"{self.conversations.num_conversations or 'none at all'}"
             )
-        files = self._locate_words({image_id for *_, rows in groups for _, image_id in rows})
+        files = self._locate_words({image_id for _, rows in groups for _, image_id in rows})
         blocks = [
             block
-            for name, group, rows in groups
-            for block in _cut(name, group, rows, files, self.images_per_block)
+            for group, rows in groups
+            for block in _cut(group, rows, files, self.images_per_block)
         ]
         return ConversationListing(blocks, dict(sorted(counts.items())))
 
@@ -112,8 +114,8 @@ class ConversationSource:
         """Rows of `ASKED`, by image, of a block, or of the one conversation referred to."""
         block = json.loads(reference)
         wanted = [*_IMAGE_COLUMNS, *_CONVERSATION_COLUMNS]
-        with _open(self.conversations, block["file"]) as parquet:
-            table = parquet.read_row_group(block["row_group"], columns=wanted)
+        groups = [RowGroup(*block["group"])]
+        (table,) = read_row_groups(self.conversations.place, groups, wanted)
         masks = self._read_masks(block["words"], table.take(block["rows"]).column("image_id"))
         images: dict[str, dict[str, Any]] = {}
         for number in block["rows"]:
@@ -129,18 +131,14 @@ class ConversationSource:
             )
         yield from images.values()
 
-    def _choose_rows(self, name: str, counts: Counter[str]) -> list[list[tuple[int, str]]]:
-        """Position and image id of the chosen rows of each row group; counts them by task."""
-        chosen: list[list[tuple[int, str]]] = []
-        with _open(self.conversations, name) as parquet:
-            for group in range(parquet.num_row_groups):
-                table = parquet.read_row_group(group, columns=["image_id", "task"])
-                chosen.append([])
-                for number, row in enumerate(table.to_pylist()):
-                    is_wanted = not self.tasks or row["task"] in self.tasks
-                    if is_wanted and (self.limit is None or counts[row["task"]] < self.limit):
-                        counts[row["task"]] += 1
-                        chosen[-1].append((number, row["image_id"]))
+    def _choose_rows(self, table: pa.Table, counts: Counter[str]) -> list[tuple[int, str]]:
+        """Position and image id of the chosen rows of a row group; counts them by task."""
+        chosen = []
+        for number, row in enumerate(table.to_pylist()):
+            is_wanted = not self.tasks or row["task"] in self.tasks
+            if is_wanted and (self.limit is None or counts[row["task"]] < self.limit):
+                counts[row["task"]] += 1
+                chosen.append((number, row["image_id"]))
         return chosen
 
     def _locate_words(self, image_ids: set[str]) -> dict[str, str]:
@@ -205,8 +203,7 @@ def open_source(
 
 
 def _cut(
-    name: str,
-    group: int,
+    group: RowGroup,
     rows: list[tuple[int, str]],
     words_of: dict[str, str],
     images_per_block: int,
@@ -218,16 +215,8 @@ def _cut(
         files = {words_of[image_id] for image_id in chosen if image_id in words_of}
         yield json.dumps(
             {
-                "file": name,
-                "row_group": group,
+                "group": group,
                 "rows": [number for number, image_id in rows if image_id in chosen],
                 "words": sorted(files),
             }
         )
-
-
-def _open(files: ConversationFiles, name: str) -> pq.ParquetFile:
-    try:
-        return pq.ParquetFile(files.place.path(name), filesystem=files.filesystem)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise ConfigError(f"{files.place.uri(name)} cannot be read: {error}") from error

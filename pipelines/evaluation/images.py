@@ -14,28 +14,16 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image
 
 from pipelines import columns
-from pipelines.manifest import MANIFEST_FILE, read_json
-from pipelines.storage import Place
-from samtok.errors import ConfigError
+from pipelines.corpus_reader import CorpusFiles
+from pipelines.row_groups import RowGroup, read_row_groups, scan_row_groups
 from samtok.masks import encode_rle
 from samtok.scenes import generate_scene
 from samtok.scenes.scene import check_world
 
-CORPUS_FOLDER: Final = "corpus"
 _SCENES_PER_BLOCK: Final = 16
-
-CORPUS_MASK: Final = pa.struct(
-    [
-        ("mask_id", pa.string()),
-        ("rle", columns.RLE),
-        ("category", pa.string()),
-        ("is_crowd", pa.bool_()),
-    ]
-)
 
 IMAGES: Final = pa.schema(
     [
@@ -46,7 +34,7 @@ IMAGES: Final = pa.schema(
         ("height", pa.int32()),
         ("width", pa.int32()),
         ("source", pa.string()),
-        ("masks", pa.list_(CORPUS_MASK)),
+        ("masks", pa.list_(columns.MASK)),
     ]
 )
 """Images to measure: the columns of a Corpus that matter here, and the reference."""
@@ -74,7 +62,7 @@ class ImageSource(Protocol):
         ...
 
     def list_blocks(self, limit: int | None) -> Listing:
-        """List the first `limit` images, or all; raises ConfigError where there are none."""
+        """List the first `limit` images, or all; raises ConfigError where they cannot be."""
         ...
 
     def read(self, reference: str) -> Iterator[dict[str, Any]]:
@@ -135,61 +123,35 @@ class SceneImages:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorpusImages:
-    """The images of ``corpus/*.parquet`` under a folder or ``s3://`` prefix."""
+    """The images of a finished Corpus."""
 
-    place: Place
+    files: CorpusFiles
 
     def identity(self) -> dict[str, Any]:
-        """The address, and what the corpus's manifest says it is, where there is one."""
-        made = read_json(self.place, MANIFEST_FILE) or {}
+        """The corpus, by what its manifest says."""
         return {
             "source": "corpus",
-            "corpus": self.place.uri(),
-            "corpus_identity": made.get("identity"),
+            "corpus": self.files.place.uri(),
+            "corpus_manifest_sha256": self.files.digest,
         }
 
     def list_blocks(self, limit: int | None) -> Listing:
         """Row groups of the files, from their footers."""
-        files = [name for name in self.place.list_files(CORPUS_FOLDER) if name.endswith(".parquet")]
-        if not files:
-            raise ConfigError(
-                f"no {CORPUS_FOLDER}/*.parquet under {self.place.uri()}; --corpus takes the output "
-                "folder of jobs/ingest_corpus.py"
-            )
         blocks, total = [], 0
-        for name in files:
-            with self._open(name) as parquet:
-                for group in range(parquet.num_row_groups):
-                    left = None if limit is None else limit - total
-                    rows = parquet.metadata.row_group(group).num_rows
-                    rows = rows if left is None else min(rows, left)
-                    if rows > 0:
-                        total += rows
-                        reference = {"file": name, "row_group": group, "rows": [0, rows]}
-                        blocks.append(json.dumps(reference))
-        if total == 0:
-            raise ConfigError(f"the corpus in {self.place.uri()} holds no image")
+        for group, _ in scan_row_groups(self.files.place, self.files.files):
+            rows = group.num_rows if limit is None else min(group.num_rows, limit - total)
+            blocks.append(json.dumps({"group": group, "rows": [0, rows]}))
+            total += rows
+            if total == limit:
+                break
         return Listing(blocks, total)
 
     def read(self, reference: str) -> Iterator[dict[str, Any]]:
         """Read a row group, and of it the rows referred to."""
         block = json.loads(reference)
         first, stop = block["rows"]
-        with self._open(block["file"]) as parquet:
-            table = parquet.read_row_group(block["row_group"], columns=_CORPUS_COLUMNS)
+        groups = [RowGroup(*block["group"])]
+        (table,) = read_row_groups(self.files.place, groups, _CORPUS_COLUMNS)
         for number in range(first, stop):
             row = table.slice(number, 1).to_pylist()[0]
             yield {"reference": json.dumps({**block, "rows": [number, number + 1]}), **row}
-
-    def _open(self, name: str) -> pq.ParquetFile:
-        try:
-            parquet = pq.ParquetFile(self.place.path(name), filesystem=self.place.filesystem)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise ConfigError(f"{self.place.uri(name)} cannot be read: {error}") from error
-        missing = set(_CORPUS_COLUMNS) - set(parquet.schema_arrow.names)
-        if missing:
-            raise ConfigError(
-                f"{self.place.uri(name)} lacks the columns {', '.join(sorted(missing))}; is it a "
-                "Corpus, as jobs/ingest_corpus.py writes?"
-            )
-        return parquet

@@ -17,6 +17,7 @@ from ray.data import Dataset
 
 from pipelines import columns, manifest
 from pipelines.cluster import connect
+from pipelines.corpus_reader import open_corpus
 from pipelines.evaluation.images import (
     IMAGES,
     CorpusImages,
@@ -53,7 +54,7 @@ class EvaluateTokenizerConfig:
     source: Literal["corpus", "scenes"] = "corpus"
     """corpus: a Corpus made by jobs/ingest_corpus.py. scenes: built-in scenes, no files needed."""
     corpus: str | None = None
-    """corpus: the folder or s3:// prefix that holds corpus/*.parquet."""
+    """corpus: output of jobs/ingest_corpus.py, a folder or s3:// prefix."""
     num_images: int = 300
     """scenes: how many."""
     split: Literal["train", "val", "test"] = "val"
@@ -108,13 +109,13 @@ class EvaluateTokenizerConfig:
 
 
 def build_source(config: EvaluateTokenizerConfig) -> ImageSource:
-    """The images that a config asks for."""
+    """The images that a config asks for; raises ConfigError where there is no such Corpus."""
     if config.source == "scenes":
         return SceneImages(
             num_images=config.num_images, split=config.split, seed=config.scenes_seed
         )
     assert config.corpus is not None
-    return CorpusImages(place=Place.at(config.corpus))
+    return CorpusImages(files=open_corpus(config.corpus))
 
 
 def build_measures(config: EvaluateTokenizerConfig) -> MeasureConfig:

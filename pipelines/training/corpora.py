@@ -6,11 +6,11 @@ import logging
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipelines.columns import EMBEDDING_MAPS
 from pipelines.corpus_reader import (
@@ -21,6 +21,7 @@ from pipelines.corpus_reader import (
     read_maps,
 )
 from pipelines.image_decoding import open_row_image
+from pipelines.row_groups import RowGroup, read_row_groups, scan_row_groups
 from samtok.errors import ConfigError, InputError
 from samtok.masks import Rle, encode_rle
 from samtok.scenes import generate_scene
@@ -83,35 +84,28 @@ class SceneCorpus:
             yield CorpusImage(scene.image, None, masks, height, width)
 
 
-class _RowGroup(NamedTuple):
-    file: str
-    number: int
-    start: int
-    """Position of its first row in the corpus."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ParquetCorpus:
     """A Corpus, or embeddings of one, in Parquet."""
 
     files: CorpusFiles
     """Where it lies."""
-    row_groups: tuple[_RowGroup, ...]
+    row_groups: tuple[RowGroup, ...]
     """In order."""
-    num_images: int
-    """Rows."""
+    starts: tuple[int, ...]
+    """Position of the first row of each row group, and behind the last row of all."""
 
     @staticmethod
     def of(files: CorpusFiles) -> ParquetCorpus:
         """Read the footers of the files, and nothing else."""
-        groups: list[_RowGroup] = []
-        total = 0
-        for name in files.files:
-            metadata = pq.read_metadata(files.place.path(name), filesystem=files.filesystem)
-            for index in range(metadata.num_row_groups):
-                groups.append(_RowGroup(name, index, total))
-                total += metadata.row_group(index).num_rows
-        return ParquetCorpus(files=files, row_groups=tuple(groups), num_images=total)
+        groups = tuple(group for group, _ in scan_row_groups(files.place, files.files))
+        starts = tuple(accumulate((group.num_rows for group in groups), initial=0))
+        return ParquetCorpus(files=files, row_groups=groups, starts=starts)
+
+    @property
+    def num_images(self) -> int:
+        """Rows."""
+        return self.starts[-1]
 
     @property
     def digest(self) -> str:
@@ -120,19 +114,18 @@ class ParquetCorpus:
 
     def read(self, start: int, stop: int) -> Iterator[CorpusImage]:
         """Rows [start, stop), a row group at a time."""
-        starts = [group.start for group in self.row_groups]
-        first = bisect_right(starts, start) - 1
-        for group in self.row_groups[first : bisect_right(starts, stop - 1)]:
-            table = self._read_group(group)
-            begin = max(0, start - group.start)
-            yield from self._rows(table.slice(begin, stop - group.start - begin))
+        first = bisect_right(self.starts, start) - 1
+        last = bisect_right(self.starts, stop - 1) - 1
+        for number in range(first, last + 1):
+            group = self.row_groups[number]
+            (table,) = read_row_groups(self.files.place, [group], self._columns)
+            begin = max(0, start - self.starts[number])
+            yield from self._rows(table.slice(begin, stop - self.starts[number] - begin))
 
-    def _read_group(self, group: _RowGroup) -> pa.Table:
-        wanted = ["height", "width", "masks"]
-        wanted += list(EMBEDDING_MAPS) if self._has_maps else ["image", "image_uri"]
-        path = self.files.place.path(group.file)
-        with self.files.filesystem.open_input_file(path) as stream:
-            return pq.ParquetFile(stream).read_row_group(group.number, columns=wanted)
+    @property
+    def _columns(self) -> list[str]:
+        content = EMBEDDING_MAPS if self._has_maps else ("image", "image_uri")
+        return ["height", "width", "masks", *content]
 
     def _rows(self, table: pa.Table) -> Iterator[CorpusImage]:
         plain = table.select([n for n in table.column_names if n not in EMBEDDING_MAPS])

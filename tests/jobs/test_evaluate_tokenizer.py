@@ -23,7 +23,7 @@ def test_help_teaches(run):
     ("arguments", "message"),
     [
         (["--output", "x"], "needs --corpus FOLDER"),
-        (["--output", "x", "--corpus", "/nowhere"], "no corpus/*.parquet under /nowhere"),
+        (["--output", "x", "--corpus", "/nowhere"], "nothing to read at /nowhere"),
         (["--output", "x", "--source", "scenes", "--tokenizer", "nowhere"], "nothing is at"),
     ],
 )

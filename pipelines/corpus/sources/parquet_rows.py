@@ -14,13 +14,13 @@ from itertools import islice
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipelines.corpus.index import write_shards
 from pipelines.corpus.records import DecodedImage, DecodedMask, Index, QuarantinedRow
 from pipelines.corpus_reader import CorpusFiles
+from pipelines.row_groups import RowGroup, read_row_groups, scan_row_groups
 from pipelines.storage import Place
-from samtok.errors import ConfigError, InputError
+from samtok.errors import InputError
 from samtok.masks import rle_area
 from samtok.masks.rle import check_rle_size
 
@@ -80,14 +80,12 @@ class RowReader:
         Raises:
             InputError: ``row_unreadable``; its file is damaged or gone.
         """
-        name = pointer["file"]
+        group = RowGroup(*pointer["group"])
         try:
-            group = _read_group(
-                self.location, name, pointer["group"], self.columns, pointer["written"]
-            )
-            row: dict[str, Any] = group.slice(pointer["row"], 1).to_pylist()[0]
+            table = _read_group(self.location, group, self.columns)
+            row: dict[str, Any] = table.slice(pointer["row"], 1).to_pylist()[0]
         except (OSError, pa.ArrowException, IndexError) as error:
-            raise InputError("row_unreadable", f"{name}: {error}") from error
+            raise InputError("row_unreadable", f"{group.file}: {error}") from error
         return row
 
     @staticmethod
@@ -133,33 +131,14 @@ def list_rows(
     Raises:
         ConfigError: a file cannot be read.
     """
-    for name in files.files:
-        try:
-            written = files.filesystem.get_file_info(files.place.path(name)).mtime_ns
-            with files.filesystem.open_input_file(files.place.path(name)) as stream:
-                parquet = pq.ParquetFile(stream)
-                for group in range(parquet.num_row_groups):
-                    table = parquet.read_row_group(
-                        group, columns=["image_id", f"{column}.list.element.{field}"]
-                    )
-                    for row, listed in enumerate(table.to_pylist()):
-                        pointer = {"file": name, "group": group, "row": row, "written": written}
-                        values = [entry[field] for entry in listed[column] or []]
-                        yield listed["image_id"], pointer, values
-        except (OSError, pa.ArrowException, KeyError) as error:
-            raise ConfigError(
-                f"{files.place.uri(name)} cannot be read as part of a corpus: {error!r}; delete it "
-                "and run the job that wrote it again"
-            ) from error
+    columns = ["image_id", f"{column}.list.element.{field}"]
+    for group, table in scan_row_groups(files.place, files.files, columns):
+        for number, row in enumerate(table.to_pylist()):
+            values = [entry[field] for entry in row[column] or []]
+            yield row["image_id"], {"group": group, "row": number}, values
 
 
 @lru_cache(maxsize=1)
-def _read_group(
-    location: str, name: str, group: int, columns: tuple[str, ...] | None, written: int
-) -> pa.Table:
-    """A row group; `written` is the file's time, so that a file made anew is read anew."""
-    place = Place.at(location)
-    with place.filesystem.open_input_file(place.path(name)) as stream:
-        return pq.ParquetFile(stream).read_row_group(
-            group, columns=list(columns) if columns else None
-        )
+def _read_group(location: str, group: RowGroup, columns: tuple[str, ...] | None) -> pa.Table:
+    (table,) = read_row_groups(Place.at(location), [group], columns)
+    return table

@@ -1,6 +1,7 @@
 """A small Corpus as the schema has it, written by the tests, with good and bad masks."""
 
 import io
+import json
 
 import numpy as np
 import pyarrow as pa
@@ -61,10 +62,18 @@ def row_of(scene, **changes):
 
 def write_corpus(folder, rows, *, rows_per_file=4, row_group_size=3):
     (folder / "corpus").mkdir(parents=True)
+    files = []
     for number, start in enumerate(range(0, len(rows), rows_per_file)):
         table = pa.Table.from_pylist(rows[start : start + rows_per_file], schema=CORPUS)
-        path = folder / "corpus" / f"part-{number:06d}.parquet"
-        pq.write_table(table, path, row_group_size=row_group_size)
+        files.append(f"corpus/part-{number:06d}.parquet")
+        pq.write_table(table, folder / files[-1], row_group_size=row_group_size)
+    figures = {
+        "num_images": len(rows),
+        "num_rejected_images": 0,
+        "num_masks": sum(len(row["masks"]) for row in rows),
+    }
+    manifest = {"stage": "ingest_corpus", "files": files, "counts": {"figures": figures}}
+    (folder / "_manifest.json").write_text(json.dumps(manifest))
     return folder
 
 

@@ -1,14 +1,14 @@
 """Where images come from: every image once, found again by its reference, checked when opened."""
 
-import json
+import hashlib
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from pipelines.corpus_reader import open_corpus
 from pipelines.evaluation.images import IMAGES, CorpusImages, SceneImages
 from pipelines.image_decoding import open_row_image
-from pipelines.storage import Place
 from samtok.errors import ConfigError, InputError
 from samtok.masks import decode_rle
 from samtok.scenes import generate_scene
@@ -23,7 +23,7 @@ def read_all(source, limit=None):
 
 @pytest.fixture
 def corpus_images(corpus):
-    return CorpusImages(place=Place.at(corpus))
+    return CorpusImages(files=open_corpus(str(corpus)))
 
 
 def test_a_corpus_gives_every_row_once_in_order(corpus_images, rows):
@@ -83,27 +83,26 @@ def test_a_bad_image_says_what_is_wrong(make_row, scenes, changes, reason):
     assert caught.value.reason == reason
 
 
-def test_no_corpus_is_refused(tmp_path, make_corpus):
-    with pytest.raises(ConfigError, match=r"no corpus/\*\.parquet"):
-        CorpusImages(place=Place.at(tmp_path)).list_blocks(None)
-    (tmp_path / "corpus").mkdir()
-    (tmp_path / "corpus" / "part-000000.parquet").write_bytes(b"not parquet")
-    with pytest.raises(ConfigError, match="cannot be read"):
-        CorpusImages(place=Place.at(tmp_path)).list_blocks(None)
-    Place.at(tmp_path).write_parquet("corpus/part-000000.parquet", pa.table({"image_id": ["a"]}))
-    with pytest.raises(ConfigError, match="lacks the columns height, image"):
-        CorpusImages(place=Place.at(tmp_path)).list_blocks(None)
+def test_files_that_the_manifest_does_not_name_are_not_read(tmp_path, make_corpus, rows):
+    folder = make_corpus(tmp_path / "made", rows[4:5])
+    left_behind = make_corpus(tmp_path / "killed", rows[5:]) / "corpus" / "part-000000.parquet"
+    left_behind.rename(folder / "corpus" / "part-000001.parquet")
+    found = read_all(CorpusImages(files=open_corpus(str(folder))))
+    assert [row["image_id"] for row in found] == [rows[4]["image_id"]]
 
 
-def test_an_empty_corpus_is_refused(tmp_path, make_corpus):
-    Place.at(tmp_path).write_parquet("corpus/part-000000.parquet", IMAGES.empty_table())
-    with pytest.raises(ConfigError, match="holds no image"):
-        CorpusImages(place=Place.at(tmp_path)).list_blocks(None)
-
-
-def test_the_identity_names_what_made_the_corpus(corpus, tmp_path, make_corpus, rows):
-    assert CorpusImages(place=Place.at(corpus)).identity()["corpus_identity"] is None
+def test_files_that_cannot_be_read_are_refused(tmp_path, make_corpus, rows):
     folder = make_corpus(tmp_path / "made", rows[4:])
-    (folder / "_manifest.json").write_text(json.dumps({"identity": {"source": "coco"}}))
-    found = CorpusImages(place=Place.at(folder)).identity()
-    assert found["corpus_identity"] == {"source": "coco"}
+    source = CorpusImages(files=open_corpus(str(folder)))
+    (folder / "corpus" / "part-000000.parquet").write_bytes(b"not parquet")
+    with pytest.raises(ConfigError, match=r"part-000000\.parquet cannot be read"):
+        source.list_blocks(None)
+
+
+def test_the_identity_names_what_made_the_corpus(corpus, corpus_images):
+    content = (corpus / "_manifest.json").read_bytes()
+    assert corpus_images.identity() == {
+        "source": "corpus",
+        "corpus": str(corpus),
+        "corpus_manifest_sha256": hashlib.sha256(content).hexdigest(),
+    }
