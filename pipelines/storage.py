@@ -7,7 +7,7 @@ import os
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -15,6 +15,9 @@ import pyarrow.parquet as pq
 
 if TYPE_CHECKING:
     from PIL import Image
+
+MAX_ROWS_PER_GROUP: Final = 64
+"""Of tables of large values: as many rows as a training reads together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +120,16 @@ class Place:
             name: of the file.
             table: its rows.
             compression: of the columns; "none" reads several times as fast.
-            bytes_per_group: about how much of the table a row group holds, which is what a reader
-                has in memory at a time; for tables of large values. None: Parquet's own choice.
+            bytes_per_group: about how much of the table a row group holds at most, which is what a
+                reader has in memory at a time; for tables of large values, whose groups are of at
+                most `MAX_ROWS_PER_GROUP` rows too. None: Parquet's own choice.
         """
         sink = pa.BufferOutputStream()
         if bytes_per_group is None:
             pq.write_table(table, sink, compression=compression)
         else:
             rows = max(1, bytes_per_group * table.num_rows // max(1, table.nbytes))
+            rows = min(rows, MAX_ROWS_PER_GROUP)
             pq.write_table(  # dictionaries and minima of large values cost time and help nobody
                 table,
                 sink,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from bisect import bisect_right
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, NamedTuple, Protocol
@@ -48,8 +48,8 @@ class TrainingCorpus(Protocol):
     """Rows by position. Small and picklable: it travels to the workers."""
 
     @property
-    def num_images(self) -> int:
-        """Rows."""
+    def starts(self) -> Sequence[int]:
+        """Positions where something begins that is best read in one go, and the number of rows."""
         ...
 
     @property
@@ -69,6 +69,11 @@ class SceneCorpus:
     num_images: int
     split: str = "train"
     seed: int = 0
+
+    @property
+    def starts(self) -> Sequence[int]:
+        """Any scene."""
+        return range(self.num_images + 1)
 
     @property
     def digest(self) -> str:
@@ -103,11 +108,6 @@ class ParquetCorpus:
         return ParquetCorpus(files=files, row_groups=groups, starts=starts)
 
     @property
-    def num_images(self) -> int:
-        """Rows."""
-        return self.starts[-1]
-
-    @property
     def digest(self) -> str:
         """Of the manifest."""
         return self.files.digest
@@ -115,12 +115,11 @@ class ParquetCorpus:
     def read(self, start: int, stop: int) -> Iterator[CorpusImage]:
         """Rows [start, stop), a row group at a time."""
         first = bisect_right(self.starts, start) - 1
-        last = bisect_right(self.starts, stop - 1) - 1
-        for number in range(first, last + 1):
-            group = self.row_groups[number]
-            (table,) = read_row_groups(self.files.place, [group], self._columns)
-            begin = max(0, start - self.starts[number])
-            yield from self._rows(table.slice(begin, stop - self.starts[number] - begin))
+        groups = self.row_groups[first : bisect_left(self.starts, stop)]
+        tables = read_row_groups(self.files.place, groups, self._columns)
+        for position, table in zip(self.starts[first:], tables, strict=False):
+            begin = max(0, start - position)
+            yield from self._rows(table.slice(begin, stop - position - begin))
 
     @property
     def _columns(self) -> list[str]:

@@ -4,13 +4,14 @@ A step's batch is made of *lanes*. Each lane is an endless stream of images of i
 number of workers (a divisor of the number of lanes) reads the same images at the same step, each
 worker only its own, and a resumed run starts in the middle without reading what came before.
 
-A corpus is a list of *units*, runs of images that are read together. Every epoch of a corpus deals
-its units out to the lanes in a new random order. A lane mixes its corpora by weight and shuffles
-within *windows* of a few hundred images.
+A corpus is a list of *units*, runs of images that are read together: whole row groups, where they
+are not too large. Every epoch of a corpus deals its units out to the lanes in a new random order. A
+lane mixes its corpora by weight and shuffles within *windows* of a few hundred images.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -18,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pipelines.storage import MAX_ROWS_PER_GROUP
 from samtok.errors import ConfigError
 
 _UNITS_PER_LANE = 8
@@ -49,30 +51,32 @@ class Window(NamedTuple):
 class Mixture:
     """The corpora of a training, and how their images are dealt out."""
 
-    num_images: tuple[int, ...]
-    """Images of each corpus."""
+    starts: tuple[Sequence[int], ...]
+    """Of each corpus, the positions where something begins that is best read in one go, from 0, and
+    last its number of images."""
     weights: tuple[float, ...]
     """Shares of the corpora in what is read; need not sum to 1."""
     num_lanes: int
     """Micro-batches in a step's batch."""
     images_per_window: int
     """Images a lane shuffles together."""
-    images_per_unit: int = 64
+    images_per_unit: int = MAX_ROWS_PER_GROUP
     """At most this many neighbouring images are read together."""
     seed: int = 0
     """Of all orders."""
 
     def __post_init__(self) -> None:
-        if len(self.num_images) != len(self.weights) or not self.num_images:
+        if len(self.starts) != len(self.weights) or not self.starts:
             raise ConfigError(
-                f"{len(self.num_images)} corpora have {len(self.weights)} weights; give one each"
+                f"{len(self.starts)} corpora have {len(self.weights)} weights; give one each"
             )
         if min(self.weights) <= 0:
             raise ConfigError(f"corpus weights are {self.weights}; each must be above 0")
-        if min(self.num_images) < self.num_lanes:
+        fewest = min(starts[-1] for starts in self.starts)
+        if fewest < self.num_lanes:
             raise ConfigError(
-                f"a corpus has {min(self.num_images)} images and a step {self.num_lanes} "
-                "micro-batches; it needs at least one image for each"
+                f"a corpus has {fewest} images and a step {self.num_lanes} micro-batches; it needs "
+                "at least one image for each"
             )
 
 
@@ -84,7 +88,7 @@ def plan_windows(mixture: Mixture, lane: int, *, first: int = 0) -> Iterator[Win
         lane: 0 to num_lanes - 1.
         first: number of the first window wanted; earlier ones are counted, not read.
     """
-    streams = [_plan_runs(mixture, corpus, lane) for corpus in range(len(mixture.num_images))]
+    streams = [_plan_runs(mixture, corpus, lane) for corpus in range(len(mixture.starts))]
     rest: list[Run | None] = [None] * len(streams)
     for number in count():
         runs: list[Run] = []
@@ -103,7 +107,9 @@ def shuffle_of(mixture: Mixture, window: Window) -> np.ndarray:
 
 def _plan_runs(mixture: Mixture, corpus: int, lane: int) -> Iterator[Run]:
     """Units of a corpus that fall to a lane, epoch after epoch."""
-    units = _cut_into_units(mixture.num_images[corpus], mixture)
+    starts = mixture.starts[corpus]
+    size = starts[-1] // (_UNITS_PER_LANE * mixture.num_lanes)
+    units = _cut_into_units(starts, max(1, min(mixture.images_per_unit, size)))
     for epoch in count():
         order = np.random.default_rng([mixture.seed, 0, corpus, epoch]).permutation(len(units))
         for position in order[lane :: mixture.num_lanes].tolist():
@@ -111,10 +117,16 @@ def _plan_runs(mixture: Mixture, corpus: int, lane: int) -> Iterator[Run]:
             yield Run(corpus, start, stop, epoch)
 
 
-def _cut_into_units(num_images: int, mixture: Mixture) -> list[tuple[int, int]]:
-    size = num_images // (_UNITS_PER_LANE * mixture.num_lanes)
-    size = max(1, min(mixture.images_per_unit, size))
-    return [(start, min(start + size, num_images)) for start in range(0, num_images, size)]
+def _cut_into_units(starts: Sequence[int], size: int) -> list[tuple[int, int]]:
+    """Runs of at most `size` images that end at a start wherever one is near enough."""
+    units, begin = [], 0
+    while begin < starts[-1]:
+        end = starts[bisect_right(starts, begin + size) - 1]
+        if end <= begin:
+            end = begin + size
+        units.append((begin, end))
+        begin = end
+    return units
 
 
 def _share_out(mixture: Mixture, lane: int, window: int) -> list[int]:

@@ -251,10 +251,10 @@ def check_training(config: TrainTokenizerConfig) -> _Checked:
 
 
 def _build_mixture(config: TrainTokenizerConfig, corpora: tuple[TrainingCorpus, ...]) -> Mixture:
-    sizes = tuple(corpus.num_images for corpus in corpora)
+    starts = tuple(corpus.starts for corpus in corpora)
     return Mixture(
-        num_images=sizes,
-        weights=config.corpus_weights or tuple(float(size) for size in sizes),
+        starts=starts,
+        weights=config.corpus_weights or tuple(float(each[-1]) for each in starts),
         num_lanes=config.num_lanes,
         images_per_window=config.images_per_window,
         seed=config.training.seed,

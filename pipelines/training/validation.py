@@ -56,7 +56,7 @@ class Validation:
         """
         tokenizer.network.eval()
         rank = dist.get_rank() if num_processes() > 1 else 0
-        total = min(self.num_images, self.corpus.num_images)
+        total = min(self.num_images, self.corpus.starts[-1])
         bounds = np.linspace(0, total, num_processes() + 1).round().astype(int)
         images = self.corpus.read(int(bounds[rank]), int(bounds[rank + 1]))
         with_masks = [image for image in images if image.masks]

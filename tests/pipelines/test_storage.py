@@ -1,6 +1,7 @@
 """Places: local folders and a real S3 endpoint on this machine behave alike."""
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines.storage import Place
@@ -51,3 +52,14 @@ def test_no_half_written_file_is_listed(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / ".one.txt.123").write_bytes(b"half")
     assert Place.at(tmp_path).list_files("a") == []
+
+
+def test_row_groups_of_large_values_are_small_in_bytes_and_rows(tmp_path):
+    place = Place.at(tmp_path)
+    table = pa.table({"value": [b"0" * 1000] * 200})
+    for name, limit, rows in (("small", 10_000, 9), ("many", 10**9, 64)):
+        place.write_parquet(name, table, bytes_per_group=limit)
+        groups = pq.read_metadata(tmp_path / name)
+        sizes = {groups.row_group(i).num_rows for i in range(groups.num_row_groups)}
+        assert max(sizes) == rows
+        assert sum(groups.row_group(i).num_rows for i in range(groups.num_row_groups)) == 200

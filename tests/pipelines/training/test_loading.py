@@ -16,7 +16,9 @@ from samtok.scenes import generate_scene
 
 STAGE = LoadStage(
     corpora=(SceneCorpus(num_images=200),),
-    mixture=Mixture(num_images=(200,), weights=(1.0,), num_lanes=2, images_per_window=16, seed=3),
+    mixture=Mixture(
+        starts=(range(201),), weights=(1.0,), num_lanes=2, images_per_window=16, seed=3
+    ),
     images_per_lane=4,
     masks_per_image=3,
     image_size=64,

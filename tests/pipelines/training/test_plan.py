@@ -11,7 +11,7 @@ from samtok.errors import ConfigError
 
 def mixture(**changes):
     settings = {
-        "num_images": (1000,),
+        "starts": (range(1001),),
         "weights": (1.0,),
         "num_lanes": 4,
         "images_per_window": 50,
@@ -41,14 +41,14 @@ def test_epochs_have_other_orders():
 
 
 def test_starting_in_the_middle_gives_the_same_windows():
-    plan = mixture(num_images=(300, 90), weights=(3.0, 1.0))
+    plan = mixture(starts=(range(301), range(91)), weights=(3.0, 1.0))
     whole = list(islice(plan_windows(plan, 2), 30))
     assert list(islice(plan_windows(plan, 2, first=11), 19)) == whole[11:]
 
 
 def test_corpora_are_mixed_by_weight_in_every_stretch():
     """A small corpus with a third of the weight is read again and again."""
-    plan = mixture(num_images=(1000, 40), weights=(2.0, 1.0), num_lanes=2)
+    plan = mixture(starts=(range(1001), range(41)), weights=(2.0, 1.0), num_lanes=2)
     for window in islice(plan_windows(plan, 1), 20):
         share = sum(r.stop - r.start for r in window.runs if r.corpus == 1) / 50
         assert share == pytest.approx(1 / 3, abs=0.05)
@@ -78,7 +78,7 @@ def test_workers_take_all_lanes_in_order():
     [
         ({"weights": (1.0, 2.0)}, "1 corpora have 2 weights"),
         ({"weights": (0.0,)}, "above 0"),
-        ({"num_images": (3,)}, "3 images and a step 4"),
+        ({"starts": (range(4),)}, "3 images and a step 4"),
     ],
 )
 def test_bad_mixtures_are_named(changes, message):
