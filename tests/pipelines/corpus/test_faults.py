@@ -12,6 +12,7 @@ import pytest
 from pipelines.corpus_reader import open_corpus, open_embeddings
 from samtok.errors import ConfigError
 from samtok.scenes import generate_scene
+from tests.ray_workers import find_workers
 
 ROOT = Path(__file__).parents[3]
 NUM_IMAGES = 80
@@ -61,19 +62,6 @@ def wait_for_commits(output, count, process):
         time.sleep(0.02)
 
 
-def find_actor_processes():
-    """Process ids of tokenizer actors (Ray names its workers after what they run)."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            title = (entry / "cmdline").read_text()
-        except (OSError, NotADirectoryError):
-            continue
-        if entry.name.isdigit() and title.startswith("ray::") and "TokenizeStage" in title:
-            found.append(int(entry.name))
-    return found
-
-
 def finish(process):
     printed, _ = process.communicate(timeout=500)
     assert process.returncode == 0, printed
@@ -103,7 +91,7 @@ def undisturbed(ray_cluster, small_tokenizer_folder, tmp_path_factory, read_outp
 def test_a_killed_actor_is_replaced(start_job, undisturbed, read_output, tmp_path):
     process = start_job(tmp_path, "--num-actors", "2")
     wait_for_commits(tmp_path, 2, process)
-    actors = find_actor_processes()
+    actors = find_workers("TokenizeStage")
     assert actors
     os.kill(actors[0], signal.SIGKILL)
     finish(process)

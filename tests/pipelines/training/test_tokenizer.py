@@ -1,6 +1,5 @@
 """Training a tokenizer on a real local cluster: tracked, repeatable, survives kills."""
 
-import contextlib
 import dataclasses
 import os
 import signal
@@ -20,6 +19,7 @@ from pipelines.training.validation import Validation, ValidationResult
 from samtok import SAMTok
 from samtok.errors import CheckpointError, ConfigError
 from samtok.tokenizer.training import TokenizerTrainingConfig
+from tests.ray_workers import find_workers
 
 ROOT = Path(__file__).parents[3]
 
@@ -198,23 +198,13 @@ def test_killed_driver_and_resumed_run_end_as_an_uninterrupted_one(
 def test_killed_worker_is_replaced_and_the_run_ends_as_an_uninterrupted_one(
     alone, driver, small_tokenizer_folder, tmp_path
 ):
-    workers = find_processes("RayTrainWorker")
+    workers = find_workers("RayTrainWorker")
     assert workers, "the training ended before its worker could be killed"
     for worker in workers:
         os.kill(worker, signal.SIGKILL)
     assert driver.wait(timeout=400) == 0
     finished = run_tokenizer_training(settings(tmp_path, small_tokenizer_folder))
     assert_same_weights(alone[1], finished)
-
-
-def find_processes(title):
-    """Ids of the processes whose command line holds a text; Ray writes there what it runs."""
-    found = []
-    for file in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            if title.encode() in file.read_bytes():
-                found.append(int(file.parent.name))
-    return found
 
 
 @pytest.mark.parametrize(
