@@ -16,25 +16,29 @@ class ProgressLines:
     Args:
         num_steps: of the whole training.
         first: steps that are done already.
+        unit: whose rate is shown, ``num_<unit>`` in a step's figures.
+        score_name: what the score is called.
     """
 
-    def __init__(self, num_steps: int, first: int) -> None:
+    def __init__(self, num_steps: int, first: int, *, unit: str, score_name: str) -> None:
         self._num_steps = num_steps
         self._first = first
+        self._unit = unit
+        self._score_name = score_name
         self._begun = time.monotonic()
         self._last = self._begun - _SECONDS_BETWEEN
-        self._masks = 0.0
+        self._counted = 0.0
 
-    def show(self, step: int, figures: Mapping[str, float], last_iou: float) -> None:
+    def show(self, step: int, figures: Mapping[str, float], last_score: float) -> None:
         """Say where the training is, unless it was just said.
 
         Args:
             step: steps done.
             figures: of the last step.
-            last_iou: of the last validation, 0 before the first.
+            last_score: of the last validation, below 0 before the first.
         """
         now = time.monotonic()
-        self._masks += figures["num_masks"]
+        self._counted += figures[f"num_{self._unit}"]
         if now - self._last < _SECONDS_BETWEEN and step < self._num_steps:
             return
         self._last = now
@@ -43,10 +47,10 @@ class ProgressLines:
         parts = [
             f"step {step:,} of {self._num_steps:,}",
             f"loss {figures['loss']:.3f}",
-            f"{self._masks / seconds:.0f} masks/s",
+            f"{self._counted / seconds:.0f} {self._unit}/s",
             f"{timedelta(seconds=round(left))} left",
         ]
-        if last_iou:
-            parts.insert(2, f"validation IoU {last_iou:.3f}")
+        if last_score >= 0:
+            parts.insert(2, f"{self._score_name} {last_score:.3f}")
         sys.stdout.write("  ".join(parts) + "\n")
         sys.stdout.flush()

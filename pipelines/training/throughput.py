@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,17 +17,19 @@ class Throughput:
 
     Args:
         device: that trains.
+        units: what is counted, ``num_<unit>`` in the figures of a step.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, units: Sequence[str]) -> None:
         self._device = device
+        self._units = units
         self.restart()
 
     def restart(self) -> None:
         """Forget what was counted, e.g. after a validation, which is no training time."""
         self._since = time.perf_counter()
         self._waited = 0.0
-        self._images = self._masks = 0.0
+        self._counts = dict.fromkeys(self._units, 0.0)
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
@@ -37,16 +39,15 @@ class Throughput:
         self._waited += time.perf_counter() - begun
 
     def count(self, figures: Mapping[str, float]) -> None:
-        """Add the images and masks of a step, over all workers."""
-        self._images += figures["num_images"]
-        self._masks += figures["num_masks"]
+        """Add what a step counted, over all workers."""
+        for unit in self._units:
+            self._counts[unit] += figures[f"num_{unit}"]
 
     def report(self) -> dict[str, float]:
         """Rates since the last report, and memory now; starts anew."""
         seconds = time.perf_counter() - self._since
         figures = {
-            "images_per_second": self._images / seconds,
-            "masks_per_second": self._masks / seconds,
+            **{f"{unit}_per_second": count / seconds for unit, count in self._counts.items()},
             "data_wait_share": self._waited / seconds,
             "worker_memory_gib": _resident_bytes() / _GIB,
         }
