@@ -30,14 +30,14 @@ model = AutoModelForImageTextToText.from_pretrained(folder)
 processor = AutoProcessor.from_pretrained(folder)
 ```
 
-The `samtok` package turns the mask words of an answer into masks of the image:
+With the `samtok` package, answers come with their masks:
 
 ```python
 from samtok import SAMTok
-from samtok.words import parse
+from samtok.mllm import chat, load_mllm
 
-codes = [span.codes for span in parse(answer) if span.codes is not None]
-masks = SAMTok.from_pretrained({name}).decode(image, codes)  # bool, shape (N, H, W)
+answer = chat(load_mllm(folder), SAMTok.from_pretrained({name}), image, "Segment the mug.")
+answer.text, answer.masks  # masks: bool, shape (M, H, W)
 ```
 """
 
