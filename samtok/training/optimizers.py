@@ -9,6 +9,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from samtok.training.sharding import deal_out
+
 _SMALLEST_MATRIX = 16
 
 
@@ -72,9 +74,15 @@ class Optimizers:
         return [member.state_dict() for member in self._members]
 
     def load_state_dict(self, states: list[dict[str, Any]]) -> None:
-        """Take over the states of :meth:`state_dict`."""
+        """Take over the states of :meth:`state_dict`; whole tensors are dealt out."""
         for member, state in zip(self._members, states, strict=True):
             member.load_state_dict(state)
+            for weight, entries in member.state.items():
+                entries |= {
+                    name: deal_out(value, weight)
+                    for name, value in entries.items()
+                    if isinstance(value, torch.Tensor)
+                }
 
 
 def find_matrices(module: nn.Module) -> list[torch.Tensor]:

@@ -1,0 +1,22 @@
+"""Settings that cannot be used are named."""
+
+import pytest
+
+from samtok.errors import ConfigError
+from samtok.mllm.training import SftConfig
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_steps": 0}, "num_steps is 0"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0"),
+        ({"warmup_share": 1.0}, "warmup_share is 1.0"),
+        ({"lora_dropout": -0.1}, "lora_dropout is -0.1"),
+        ({"lora_rank": -1}, "lora_rank is -1"),
+        ({"parallel": "fsdp", "new_row_rate": 2.0}, "new_row_rate is 2.0 with parallel fsdp"),
+    ],
+)
+def test_bad_settings_are_named(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        SftConfig(**settings)
