@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import pyarrow as pa
-from ray.data import Dataset, TaskPoolStrategy
+from ray.data import DataContext, Dataset, TaskPoolStrategy
 
 from pipelines.cluster import actor_resources, count_actors, model_settings
 from pipelines.corpus.commits import Block, Ledger
@@ -20,6 +20,9 @@ from samtok.errors import ConfigError
 
 _DECODE_CPUS: Final = 0.25
 """CPUs that a task reserves which opens images ahead of the actors."""
+_BLOCKS_PER_ACTOR: Final = 3
+"""In the object store: one in work, one waiting, one made. Left alone, Ray fills half of the store
+with images decoded ahead, so memory would grow with the corpus."""
 _WRITE_CPUS: Final = 0
 """A write never waits for decoding to end: a block counts as done once it is written."""
 
@@ -78,9 +81,10 @@ def build_actor_dataset(
         ConfigError: no actor would ever fit.
     """
     num_actors = count_actors(config)
+    dataset = dataset_of(todo)
+    _bound_memory(dataset.context, config.images_per_block * 3 * image_size**2, num_actors)
     return (
-        dataset_of(todo)
-        .map_batches(
+        dataset.map_batches(
             DecodeStage(source, ledger.output, image_size),
             batch_size=1,
             batch_format="pyarrow",
@@ -101,4 +105,13 @@ def build_actor_dataset(
             compute=TaskPoolStrategy(size=max(1, num_actors // 2)),
             num_cpus=_WRITE_CPUS,
         )
+    )
+
+
+def _bound_memory(context: DataContext, shard_bytes: int, num_actors: int) -> None:
+    largest = context.target_max_block_size  # a shard of more bytes comes in several blocks
+    block_bytes = min(shard_bytes, largest) if largest else shard_bytes
+    options = context.execution_options
+    options.resource_limits = options.resource_limits.copy(
+        object_store_memory=_BLOCKS_PER_ACTOR * num_actors * block_bytes
     )
