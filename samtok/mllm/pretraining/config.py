@@ -1,0 +1,58 @@
+"""Settings of the tiny base's pretraining."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from samtok.errors import ConfigError
+from samtok.training.optimizers import OptimizerConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PretrainingConfig:
+    """Settings of the pretraining."""
+
+    num_steps: int = 6000
+    """Optimizer steps in all."""
+    vision_steps: int = 2000
+    """So many steps first, in which the vision tower alone learns, from dense supervision."""
+    optimizer: Literal["adamw", "muon"] = "muon"
+    """muon: matrices by Muon, the rest by AdamW."""
+    learning_rate: float = 3e-3
+    """Peak learning rate of the steps with vision alone."""
+    text_learning_rate: float = 2e-3
+    """Peak learning rate of the steps with text."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay."""
+    warmup_share: float = 0.05
+    """Share of each phase with rising learning rate, in [0, 1); cosine to 0 after it."""
+    clip_norm: float = 1.0
+    """Gradients are scaled down to at most this norm."""
+    dense_weight: float = 0.3
+    """Weight of the dense supervision beside the text."""
+    num_lessons: int = 8
+    """At most so many questions about each scene."""
+    images_per_lane: int = 8
+    """Scenes of one backward pass."""
+    num_lanes: int = 2
+    """Backward passes of a step, over all workers."""
+    seed: int = 0
+    """Seed of scenes, lessons and weights."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.vision_steps < self.num_steps:
+            raise ConfigError(
+                f"vision_steps is {self.vision_steps} and num_steps {self.num_steps}; "
+                "0 <= vision_steps < num_steps is needed, so that the model learns to talk"
+            )
+        for name in ("num_lessons", "images_per_lane", "num_lanes"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; at least 1 is needed")
+
+    @property
+    def optimizers(self) -> OptimizerConfig:
+        """Those of `samtok.training`."""
+        return OptimizerConfig(
+            name=self.optimizer, learning_rate=self.learning_rate, weight_decay=self.weight_decay
+        )

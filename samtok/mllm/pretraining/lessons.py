@@ -1,0 +1,148 @@
+"""Conversations about scenes without mask words: where and what things are, boxes as text.
+
+A box is ``[12 34 56 78]``: left, top, right, bottom in percent of the picture, two digits each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, TypeAlias
+
+import numpy as np
+
+from samtok.scenes import Scene, SceneText, Span
+from samtok.scenes.scene import SceneObject
+from samtok.scenes.wording import choose
+
+Lesson: TypeAlias = tuple[str, str]
+"""A question and its answer."""
+
+_LOCATE: Final = ("Where: {}?", "Find {}.", "Locate {}.", "Detect {}.", "Boxes of {}.")
+_NAME: Final = ("What is at {}?", "Name {}.", "Name what is in {}.")
+_DESCRIBE: Final = ("Describe {}.", "What does {} show?", "Say what is in {} and where.")
+_CAPTION: Final = ("Describe the picture.", "What does the picture show?", "Write a caption.")
+_GROUNDED: Final = ("Describe the picture with boxes.", "Write a caption with boxes.")
+_LIST: Final = ("List everything with boxes.", "What is where?")
+_RELATE: Final = ("How does {} stand to {}?", "Relate {} and {}.")
+_NOWHERE: Final = "Nowhere."
+
+
+def write_lessons(
+    scene: Scene, texts: Sequence[SceneText], rng: np.random.Generator, num_lessons: int
+) -> list[Lesson]:
+    """Draw questions about a scene, with their answers.
+
+    Args:
+        scene: with or without objects.
+        texts: what `samtok.scenes.describe_scene` says of it.
+        rng: choice of lessons and of their wording.
+        num_lessons: at most this many, at least 1.
+
+    Returns:
+        Lessons in random order, one of them a caption or a list of the whole picture.
+    """
+    boxes = {thing.mask_id: format_box(scene, thing) for thing in scene.objects}
+    lessons = [lesson for text in texts for lesson in _WRITERS[text.kind](text, boxes, rng)]
+    lessons += [_name(thing, boxes[thing.mask_id], rng) for thing in scene.objects]
+    wholes = [lesson for text in texts for lesson in _write_whole(text, boxes, rng)]
+    wholes.append(_list(scene, boxes, rng))
+    drawn = [lessons[i] for i in rng.permutation(len(lessons))[: num_lessons - 1]]
+    drawn += [wholes[i] for i in rng.permutation(len(wholes))[:1]]
+    return [drawn[i] for i in rng.permutation(len(drawn))]
+
+
+def format_box(scene: Scene, thing: SceneObject) -> str:
+    """The box of a thing as text."""
+    height, width = scene.image.shape[:2]
+    x0, y0, x1, y1 = thing.box
+    edges = (x0 / width, y0 / height, (x1 + 1) / width, (y1 + 1) / height)
+    return "[" + " ".join(f"{min(99, int(100 * edge)):02d}" for edge in edges) + "]"
+
+
+def _write_whole(
+    text: SceneText, boxes: dict[str, str], rng: np.random.Generator
+) -> Iterable[Lesson]:
+    if text.kind == "caption":
+        yield choose(_CAPTION, rng), text.text
+        yield choose(_GROUNDED, rng), _put_boxes(text, boxes)
+
+
+def _write_referring(
+    text: SceneText, boxes: dict[str, str], rng: np.random.Generator
+) -> Iterable[Lesson]:
+    yield choose(_LOCATE, rng).format(text.text), _list_boxes(text.mask_ids, boxes)
+
+
+def _write_region(
+    text: SceneText, boxes: dict[str, str], rng: np.random.Generator
+) -> Iterable[Lesson]:
+    yield choose(_DESCRIBE, rng).format(boxes[text.mask_ids[0]]), text.text
+
+
+def _write_relation(
+    text: SceneText, boxes: dict[str, str], rng: np.random.Generator
+) -> Iterable[Lesson]:
+    by_role = {span.role: span for span in text.spans}
+    subject, thing = by_role["subject"], by_role["object"]
+    predicate = by_role["predicate"]
+    if len(subject.mask_ids) == len(thing.mask_ids) == 1:
+        pair = boxes[subject.mask_ids[0]], boxes[thing.mask_ids[0]]
+        yield choose(_RELATE, rng).format(*pair), text.text[predicate.start : predicate.end]
+
+
+def _write_question(
+    text: SceneText, boxes: dict[str, str], rng: np.random.Generator
+) -> Iterable[Lesson]:
+    question, answer = text.text.split("\n")
+    yield question, answer
+
+
+def _write_rounds(
+    text: SceneText, boxes: dict[str, str], rng: np.random.Generator
+) -> Iterable[Lesson]:
+    """The first instruction; later ones lean on its answer."""
+    first = next(span for span in text.spans if span.role == "instruction")
+    yield text.text[first.start : first.end], _list_boxes(first.mask_ids, boxes)
+
+
+def _write_nothing(
+    text: SceneText, boxes: dict[str, str], rng: np.random.Generator
+) -> Iterable[Lesson]:
+    return ()
+
+
+_WRITERS: Final[
+    dict[str, Callable[[SceneText, dict[str, str], np.random.Generator], Iterable[Lesson]]]
+] = {
+    "referring": _write_referring,
+    "caption": _write_nothing,
+    "relation": _write_relation,
+    "region": _write_region,
+    "rounds": _write_rounds,
+    "question": _write_question,
+}
+
+
+def _name(thing: SceneObject, box: str, rng: np.random.Generator) -> Lesson:
+    return choose(_NAME, rng).format(box), f"{thing.texture} {thing.color} {thing.category}"
+
+
+def _list(scene: Scene, boxes: dict[str, str], rng: np.random.Generator) -> Lesson:
+    things = sorted(scene.objects, key=lambda thing: boxes[thing.mask_id])
+    lines = (f"{boxes[t.mask_id]} {t.texture} {t.color} {t.category}" for t in things)
+    return choose(_LIST, rng), "\n".join(lines) or "Nothing."
+
+
+def _list_boxes(mask_ids: Sequence[str], boxes: dict[str, str]) -> str:
+    """Left to right."""
+    return " ".join(sorted(boxes[mask_id] for mask_id in mask_ids)) or _NOWHERE
+
+
+def _put_boxes(text: SceneText, boxes: dict[str, str]) -> str:
+    """The text with every phrase followed by the boxes of its masks."""
+    written, end = "", 0
+    phrases: list[Span] = [span for span in text.spans if span.role == "phrase"]
+    for span in phrases:
+        written += text.text[end : span.end] + " " + _list_boxes(span.mask_ids, boxes)
+        end = span.end
+    return written + text.text[end:]
