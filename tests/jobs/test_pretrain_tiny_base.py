@@ -1,0 +1,24 @@
+"""The command: what people type, and what it says back."""
+
+from functools import partial
+
+import pytest
+
+
+@pytest.fixture
+def run(run_job):
+    return partial(run_job, "pretrain_tiny_base")
+
+
+def test_help_teaches(run):
+    shown = run("--help")
+    assert shown.returncode == 0
+    for text in ("load_mllm", "--training.vision-steps", "--validation-scenes"):
+        assert text in shown.stdout
+
+
+def test_bad_settings_are_one_message(run, tmp_path):
+    shown = run("--output", tmp_path / "out", "--num-workers", "3")
+    assert shown.returncode == 2
+    assert "3 workers" in shown.stdout + shown.stderr
+    assert "Traceback" not in shown.stderr
