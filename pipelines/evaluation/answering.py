@@ -6,17 +6,17 @@ user's model would. Each image is embedded once for all the masks that its answe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
-import torch
 
 from pipelines.image_decoding import open_row_image
-from samtok.answer_forms import Codes, read_codes
+from samtok.answer_forms import read_codes
 from samtok.errors import InputError
 from samtok.masks import decode_rle
+from samtok.metrics.answer_masks import decode_answers
 from samtok.metrics.answer_measures import (
     AnswerMeasures,
     MasksByCodes,
@@ -100,32 +100,6 @@ def answer_images(
         for dialogue in own:
             _measure(dialogue, decoded)
     return dialogues
-
-
-def decode_answers(
-    tokenizer: SAMTok, image: np.ndarray, texts: Iterable[str]
-) -> dict[Codes, np.ndarray]:
-    """Every mask that some texts name, decoded on an image embedded once.
-
-    Codes that the tokenizer does not have give an empty mask.
-
-    Args:
-        tokenizer: whose codes.
-        image: uint8, shape (H, W, 3).
-        texts: with mask words.
-
-    Returns:
-        Codes → bool, shape (H, W).
-    """
-    named = list_codes(list(texts))
-    known = [codes for codes in named if max(codes) < tokenizer.config.codebook_size]
-    masks: dict[Codes, np.ndarray] = {
-        codes: np.zeros(image.shape[:2], dtype=bool) for codes in named
-    }
-    if known:
-        decoded = tokenizer.decode(tokenizer.embed(image), torch.tensor(known)).numpy()
-        masks.update(zip(known, decoded, strict=True))
-    return masks
 
 
 def list_true_masks(row: Mapping[str, Any], image_row: Mapping[str, Any]) -> MasksByCodes:

@@ -8,10 +8,11 @@ from typing import Any, Final
 
 from PIL import Image
 
-from pipelines.evaluation.answering import decode_answers, list_true_masks
+from pipelines.evaluation.answering import list_true_masks
 from pipelines.evaluation.conversations import ConversationSource
 from pipelines.image_decoding import open_row_image
 from samtok.dialogue_panel import DialogueItem, dialogue_panel
+from samtok.metrics.answer_masks import decode_answers
 from samtok.tokenizer import SAMTok
 from samtok.words import format_codes
 

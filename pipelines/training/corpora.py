@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -14,14 +12,13 @@ import pyarrow as pa
 
 from pipelines.columns import EMBEDDING_MAPS
 from pipelines.corpus_reader import (
-    CorpusFiles,
     EmbeddingFiles,
     open_corpus,
     open_embeddings,
     read_maps,
 )
 from pipelines.image_decoding import open_row_image
-from pipelines.row_groups import RowGroup, read_row_groups, scan_row_groups
+from pipelines.training.parquet_rows import ParquetRows
 from samtok.errors import ConfigError, InputError
 from samtok.masks import Rle, encode_rle
 from samtok.scenes import generate_scene
@@ -90,39 +87,11 @@ class SceneCorpus:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ParquetCorpus:
+class ParquetCorpus(ParquetRows[CorpusImage]):
     """A Corpus, or embeddings of one, in Parquet."""
 
-    files: CorpusFiles
-    """Where it lies."""
-    row_groups: tuple[RowGroup, ...]
-    """In order."""
-    starts: tuple[int, ...]
-    """Position of the first row of each row group, and behind the last row of all."""
-
-    @staticmethod
-    def of(files: CorpusFiles) -> ParquetCorpus:
-        """Read the footers of the files, and nothing else."""
-        groups = tuple(group for group, _ in scan_row_groups(files.place, files.files))
-        starts = tuple(accumulate((group.num_rows for group in groups), initial=0))
-        return ParquetCorpus(files=files, row_groups=groups, starts=starts)
-
     @property
-    def digest(self) -> str:
-        """Of the manifest."""
-        return self.files.digest
-
-    def read(self, start: int, stop: int) -> Iterator[CorpusImage]:
-        """Rows [start, stop), a row group at a time."""
-        first = bisect_right(self.starts, start) - 1
-        groups = self.row_groups[first : bisect_left(self.starts, stop)]
-        tables = read_row_groups(self.files.place, groups, self._columns)
-        for position, table in zip(self.starts[first:], tables, strict=False):
-            begin = max(0, start - position)
-            yield from self._rows(table.slice(begin, stop - position - begin))
-
-    @property
-    def _columns(self) -> list[str]:
+    def _columns(self) -> Sequence[str]:
         content = EMBEDDING_MAPS if self._has_maps else ("image", "image_uri")
         return ["height", "width", "masks", *content]
 

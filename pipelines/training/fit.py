@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import pyarrow.fs as pafs
@@ -144,6 +145,12 @@ def copy_from_checkpoint(checkpoint: ray.train.Checkpoint, folder: str, output: 
         source_filesystem=checkpoint.filesystem,
         destination_filesystem=output.filesystem,
     )
+
+
+def upload(folder: Path, output: Place, name: str) -> None:
+    """Copy a local folder into an output, under a name."""
+    output.filesystem.create_dir(output.path(name), recursive=True)
+    pafs.copy_files(str(folder), output.path(name), destination_filesystem=output.filesystem)
 
 
 def publish(

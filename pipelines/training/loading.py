@@ -7,7 +7,6 @@ Letters: B images, n masks of an image, L side of the network input.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,15 +15,11 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.training.corpora import CorpusImage, TrainingCorpus
-from pipelines.training.plan import Mixture, Run, Window, shuffle_of
+from pipelines.training.plan import Run, Window
+from pipelines.training.window_stage import WindowStage, cut_evenly
 from samtok.errors import ConfigError
 from samtok.masks import Rle, decode_rles
 from samtok.tokenizer.image_transform import resize_image
-
-_RUN: Final = pa.struct([(name, pa.int64()) for name in Run._fields])
-_WINDOW: Final = pa.struct([("lane", pa.int64()), ("number", pa.int64()), ("runs", pa.list_(_RUN))])
-TICKETS: Final = pa.schema([("windows", pa.list_(_WINDOW))])
-"""Work for one task: windows of the same number, one for each lane of a worker."""
 
 MICRO_BATCH: Final = pa.schema(
     [
@@ -40,49 +35,37 @@ MICRO_BATCH: Final = pa.schema(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LoadStage:
-    """Read windows and cut them into micro-batches, on CPU workers.
+class LoadStage(WindowStage):
+    """Read windows of images and cut them into micro-batches, on CPU workers.
 
-    Columns in: `TICKETS`. Columns out: `MICRO_BATCH`; the first of every lane, then the second of
-    every lane, and so on. Images without masks are left out, and micro-batches shrink by them.
+    Columns out: `MICRO_BATCH`. Images without masks are left out, and micro-batches shrink by them.
     """
 
     corpora: tuple[TrainingCorpus, ...]
-    mixture: Mixture
-    images_per_lane: int
-    """B at most; divides the mixture's window."""
     masks_per_image: int
     """At most this many masks of an image, drawn anew each epoch."""
     image_size: int
     """L."""
 
-    def __call__(self, tickets: pa.Table) -> Iterator[pa.Table]:
-        """Micro-batches of the windows of each ticket."""
-        for ticket in tickets.to_pylist():
-            windows = [
-                Window(w["lane"], w["number"], tuple(Run(**run) for run in w["runs"]))
-                for w in ticket["windows"]
-            ]
-            parts = [self._cut(window) for window in windows]
-            for lanes in zip(*parts, strict=True):
-                rows = [self._pack(images) for images in lanes]
-                yield pa.Table.from_pylist(rows, schema=MICRO_BATCH)
+    @property
+    def schema(self) -> pa.Schema:
+        """`MICRO_BATCH`."""
+        return MICRO_BATCH
 
-    def _cut(self, window: Window) -> list[list[_Chosen]]:
+    def load(self, window: Window) -> Iterator[dict[str, Any]]:
+        """The images of a window, some of their masks each."""
         images: list[_Chosen | None] = []
         for run in window.runs:
             rows = self.corpora[run.corpus].read(run.start, run.stop)
             images += [self._choose(rows, run, row) for row in range(run.start, run.stop)]
-        order = shuffle_of(self.mixture, window)
-        kept = [image for i in order.tolist() if (image := images[i]) is not None]
-        number = self.mixture.images_per_window // self.images_per_lane
-        if len(kept) < number:
+        kept = self.shuffle(window, images)
+        if len(kept) < self.batches_per_window:
             raise ConfigError(
                 f"only {len(kept)} of {len(images)} neighbouring images have masks, and a window "
-                f"makes {number} micro-batches; leave images without masks out of the corpus",
+                f"makes {self.batches_per_window} micro-batches; leave images without masks out of "
+                "the corpus",
             )
-        bounds = np.linspace(0, len(kept), number + 1).round().astype(int)
-        return [kept[a:b] for a, b in itertools.pairwise(bounds)]
+        yield from map(self._pack, cut_evenly(kept, self.batches_per_window))
 
     def _choose(self, rows: Iterator[CorpusImage], run: Run, row: int) -> _Chosen | None:
         image = next(rows)

@@ -93,17 +93,23 @@ class TrainingLoop(ABC, Generic[Batch]):
     def validate(self, tracker: RunTracker) -> float:
         """Measure and log; the score, at least 0 and the same on every worker, or UNRANKED."""
 
-    @abstractmethod
     def save(self, folder: Path) -> None:
-        """Put beside the state what the checkpoint is to hold; on rank 0 only."""
+        """Put into a checkpoint what it is to hold besides the state; on rank 0 only."""
 
     def before_step(self, stream: Iterator[list[Batch]]) -> None:
         """Whatever is due before the next step; may read from the stream."""
+
+    def after_resume(self) -> None:
+        """Whatever is due once, when it is known from which step on the training goes."""
+
+    def before_checkpoint(self) -> None:
+        """Whatever is to be written with a checkpoint but not into it; on every worker."""
 
     def run(self, tracker: RunTracker) -> None:
         """Steps, and after some of them logging, validation and a checkpoint."""
         config, trainer = self.config, self._trainer
         self._resume()
+        self.after_resume()
         stream = self._count(self.read())
         throughput = Throughput(trainer.device, config.units)
         progress = ProgressLines(
@@ -134,6 +140,7 @@ class TrainingLoop(ABC, Generic[Batch]):
 
     def _checkpoint(self, tracker: RunTracker, score: float) -> None:
         """Write the state on rank 0; a barrier for all."""
+        self.before_checkpoint()
         step = self._trainer.step
         metrics = {"step": step, SCORE: score}
         state = {

@@ -35,3 +35,41 @@ TOKENIZER_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 """tiny: the packaged tokenizer, from scratch. published: the paper's recipe (section 4.1), 128
 images of 8 masks for its 1,024 masks a step; 209M masks are 204,000 steps."""
+
+SFT_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "tiny": {
+        "model": "tiny",
+        "tokenizer": "tiny",
+        "conversations_per_step": 48,
+        "conversations_per_lane": 24,
+        "batching": "packed",
+        "max_length": 512,
+        "training": {"num_steps": 4000, "optimizer": "muon", "learning_rate": 1e-3},
+    },
+    "lora": {
+        "conversations_per_step": 128,
+        "conversations_per_lane": 4,
+        "batching": "packed",
+        "max_length": 4096,
+        "training": {
+            "lora_rank": 64,
+            "lora_alpha": 128,
+            "learning_rate": 1e-4,
+            "freeze_vision": True,
+            "gradient_checkpointing": True,
+        },
+    },
+    "full": {
+        "conversations_per_step": 128,
+        "conversations_per_lane": 2,
+        "batching": "packed",
+        "max_length": 4096,
+        "training": {
+            "learning_rate": 1e-5,
+            "freeze_vision": True,
+            "gradient_checkpointing": True,
+            "parallel": "fsdp",
+        },
+    },
+}
+"""tiny: the packaged base, on a CPU. lora and full: hub models on GPUs, not run here."""

@@ -14,8 +14,8 @@ from typing import Any, Final
 import pyarrow as pa
 import ray.data
 
-from pipelines.training.loading import TICKETS, LoadStage
 from pipelines.training.plan import Window, plan_windows
+from pipelines.training.window_stage import TICKETS, WindowStage
 
 _TICKETS_PER_DATASET: Final = 256
 """Windows planned ahead; bounds the driver's memory, not the data's."""
@@ -24,7 +24,7 @@ _BLOCK_BYTES: Final = 32 << 20
 
 
 def stream_lanes(
-    stage: LoadStage, lanes: Sequence[int], *, first_batch: int
+    stage: WindowStage, lanes: Sequence[int], *, first_batch: int
 ) -> Iterator[list[dict[str, Any]]]:
     """Micro-batches of a worker, step by step, without end.
 
@@ -34,18 +34,17 @@ def stream_lanes(
         first_batch: how many batches of every lane are skipped.
 
     Yields:
-        Rows of `pipelines.training.loading.MICRO_BATCH`, one for each lane.
+        Rows of the stage's schema, one for each lane.
     """
     _prepare_context()
-    per_window = stage.mixture.images_per_window // stage.images_per_lane
-    first_window, skipped = divmod(first_batch, per_window)
+    first_window, skipped = divmod(first_batch, stage.batches_per_window)
     plans = [plan_windows(stage.mixture, lane, first=first_window) for lane in lanes]
     tickets = zip(*plans, strict=True)
     rows = _load(stage, tickets)
     yield from islice(_in_groups(rows, len(lanes)), skipped, None)
 
 
-def _load(stage: LoadStage, tickets: Iterator[tuple[Window, ...]]) -> Iterator[dict[str, Any]]:
+def _load(stage: WindowStage, tickets: Iterator[tuple[Window, ...]]) -> Iterator[dict[str, Any]]:
     while True:
         tables = [_to_table(ticket) for ticket in islice(tickets, _TICKETS_PER_DATASET)]
         dataset = ray.data.from_arrow(tables).map_batches(

@@ -6,7 +6,6 @@ The workers share the images; rank 0 adds up.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch.distributed as dist
@@ -20,7 +19,7 @@ from samtok.metrics.segmentation import mask_iou
 from samtok.metrics.tokenizer_report import TokenizerReport, TokenizerTally
 from samtok.plots import usage_plot
 from samtok.tokenizer import SAMTok
-from samtok.training.collectives import num_processes
+from samtok.training.collectives import gather_items, num_processes
 from samtok.visualize import PanelItem, reconstruction_panel
 from samtok.words import format_codes
 
@@ -64,7 +63,7 @@ class Validation:
             return self._measure_autoencoder(tokenizer, with_masks)
         own = [measure(tokenizer, image) for image in with_masks]
         tally = TokenizerTally(baselines=(), codebook_size=tokenizer.config.codebook_size)
-        for measures in _gather(own):
+        for measures in gather_items(own):
             tally.add(measures)
         report = tally.report()
         iou = report.overall.means["iou"]
@@ -86,7 +85,7 @@ class Validation:
             masks = decode_rles(image.masks, image.height, image.width)
             embeddings = tokenizer.embed(_pixels_of(image))
             overlaps.append(mask_iou(autoencode(tokenizer, embeddings, masks), masks))
-        iou = float(np.concatenate(_gather(overlaps)).mean())
+        iou = float(np.concatenate(gather_items(overlaps)).mean())
         return ValidationResult(iou=iou, metrics={"validation/autoencoder_iou": iou})
 
     def _draw(self, tokenizer: SAMTok, image: CorpusImage) -> PanelItem:
@@ -126,12 +125,3 @@ def list_metrics(report: TokenizerReport) -> dict[str, float]:
 def _pixels_of(image: CorpusImage) -> np.ndarray:
     assert image.pixels is not None  # validation reads a Corpus, not cached embeddings
     return image.pixels
-
-
-def _gather(own: list[Any]) -> list[Any]:
-    """The lists of all ranks, joined in their order, on every rank."""
-    if num_processes() == 1:
-        return own
-    parts: list[list[Any]] = [[] for _ in range(num_processes())]
-    dist.all_gather_object(parts, own)
-    return [item for part in parts for item in part]

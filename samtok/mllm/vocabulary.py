@@ -55,20 +55,17 @@ def extend_vocabulary(model: Any, processor: Any, *, seed: int = 0) -> bool:
         Whether the model was already extended, as the published ones are.
     """
     tokenizer = processor.tokenizer
-    words = list_mask_words()
-    known = tokenizer.get_vocab()
-    new_words = [word for word in words if word not in known]
-    num_rows = model.get_input_embeddings().weight.shape[0]
-    if not new_words and max(known.values()) < num_rows:
-        return True
-    tokenizer.add_tokens([AddedToken(word, special=False, normalized=False) for word in new_words])
+    new_words = add_mask_words(tokenizer)
     vocabulary = tokenizer.get_vocab()
+    num_rows = model.get_input_embeddings().weight.shape[0]
+    if not new_words and max(vocabulary.values()) < num_rows:
+        return True
     num_needed = max(vocabulary.values()) + 1
     if num_needed > num_rows:
         rounded = -(-num_needed // _ROWS_MULTIPLE) * _ROWS_MULTIPLE
         model.resize_token_embeddings(rounded, mean_resizing=False)
         # Also the words of a tokenizer that was extended without its model.
-        new_words = words
+        new_words = list_mask_words()
     new_ids = {vocabulary[word] for word in new_words}
     old_rows = sorted({row for row in vocabulary.values() if row < num_rows} - new_ids)
     tables = _list_tables(model)
@@ -77,6 +74,20 @@ def extend_vocabulary(model: Any, processor: Any, *, seed: int = 0) -> bool:
     for table in tables:
         table[new_rows] = _draw_rows(table[old_rows], len(new_rows), generator).to(table)
     return False
+
+
+def add_mask_words(tokenizer: Any) -> list[str]:
+    """Add the mask words to a tokenizer alone, as :func:`extend_vocabulary` does.
+
+    For workers that encode and hold no model.
+
+    Returns:
+        The words that were not there.
+    """
+    known = tokenizer.get_vocab()
+    new_words = [word for word in list_mask_words() if word not in known]
+    tokenizer.add_tokens([AddedToken(word, special=False, normalized=False) for word in new_words])
+    return new_words
 
 
 def mask_token_ids(tokenizer: Any) -> MaskTokenIds:

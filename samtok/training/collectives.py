@@ -5,6 +5,8 @@ Letters: N rows, C channels.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
@@ -20,6 +22,15 @@ def sum_over_processes(tensor: torch.Tensor) -> torch.Tensor:
     if num_processes() > 1:
         dist.all_reduce(tensor)
     return tensor
+
+
+def gather_items(own: list[Any]) -> list[Any]:
+    """The lists of all processes, joined in the order of their ranks, the same in each."""
+    if num_processes() == 1:
+        return own
+    parts: list[list[Any]] = [[] for _ in range(num_processes())]
+    dist.all_gather_object(parts, own)
+    return [item for part in parts for item in part]
 
 
 def gather_rows(rows: torch.Tensor) -> torch.Tensor:

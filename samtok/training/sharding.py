@@ -6,8 +6,8 @@ hold whole tensors either way, so that a training may go on with another number 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -55,6 +55,20 @@ def without_sync(module: nn.Module, *, waits: bool) -> AbstractContextManager:
     if isinstance(module, DistributedDataParallel) and waits:
         return module.no_sync()
     return nullcontext()
+
+
+@contextmanager
+def whole_weights(module: nn.Module) -> Iterator[None]:
+    """The context in which parts of a dealt-out module can be called by themselves.
+
+    Every process takes part, and makes the same calls.
+    """
+    if not isinstance(module, FSDPModule):
+        yield
+        return
+    module.unshard()
+    yield
+    module.reshard()
 
 
 def whole(value: Any) -> Any:

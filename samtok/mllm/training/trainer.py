@@ -8,7 +8,8 @@ of processes but for rounding.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -20,14 +21,21 @@ from samtok.mllm.model import Mllm
 from samtok.mllm.training.batches import SftBatch
 from samtok.mllm.training.config import SftConfig
 from samtok.mllm.training.lora import add_adapters
-from samtok.mllm.training.objective import AnswerObjective, count_answer_tokens
+from samtok.mllm.training.objective import AnswerLosses, AnswerObjective, count_answer_tokens
 from samtok.mllm.training.parts import choose_trainable, list_layers, list_tables
 from samtok.mllm.training.row_rate import RowRate
 from samtok.training.collectives import num_processes, sum_over_processes
 from samtok.training.lanes import first_lane, seed_of_lane
 from samtok.training.optimizers import Optimizers
 from samtok.training.schedule import warm_up_then_cosine
-from samtok.training.sharding import deal_out, replicate, shard, whole, without_sync
+from samtok.training.sharding import (
+    deal_out,
+    replicate,
+    shard,
+    whole,
+    whole_weights,
+    without_sync,
+)
 
 
 class SftTrainer:
@@ -58,11 +66,11 @@ class SftTrainer:
         if config.gradient_checkpointing:
             model.activation_checkpointing_enable({"use_reentrant": False})
         self._model = model
-        objective = AnswerObjective(model, dtype)
+        self._objective = AnswerObjective(model, dtype)
         if config.parallel == "fsdp":
-            self._parallel = shard(objective, list_layers(model), device)
+            self._parallel = shard(self._objective, list_layers(model), device)
         else:
-            self._parallel = replicate(objective, device)
+            self._parallel = replicate(self._objective, device)
         tables = list_tables(model)
         self._optimizers = Optimizers(model, config.optimizers, tables=tables)
         self._row_rate = RowRate(tables, mllm, config.new_row_rate)
@@ -104,6 +112,23 @@ class SftTrainer:
             "num_tokens": float(tokens),
             "num_answer_tokens": float(answer_tokens),
         }
+
+    @torch.no_grad()
+    def measure(self, batch: SftBatch) -> AnswerLosses:
+        """Losses without learning from them; with FSDP every process takes part."""
+        self._model.eval()
+        losses: AnswerLosses = self._objective(batch.to(self.device).inputs)
+        return losses
+
+    @contextmanager
+    def gathered(self) -> Iterator[Mllm]:
+        """The model in evaluation mode, ready to generate; with FSDP every process takes part.
+
+        Under FSDP whatever generates has to be the same on every process.
+        """
+        self._model.eval()
+        with whole_weights(self._objective):
+            yield self.mllm
 
     def state_dict(self) -> dict[str, Any]:
         """Weights that learn, optimizers and step; every process takes part."""

@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.corpus.ingest import build_corpus_block, encode_png
 from pipelines.row_groups import read_row_groups
-from pipelines.training import corpora
+from pipelines.training import parquet_rows
 from pipelines.training.corpora import open_training_corpus
 from pipelines.training.plan import Mixture, plan_windows
 from samtok.masks import encode_rle
@@ -70,7 +70,7 @@ def test_an_epoch_reads_each_row_group_once(corpus, monkeypatch):
         groups.update(members)
         return read_row_groups(place, members, columns)
 
-    monkeypatch.setattr(corpora, "read_row_groups", count)
+    monkeypatch.setattr(parquet_rows, "read_row_groups", count)
     plan = Mixture(
         starts=(corpus.starts,),
         weights=(1.0,),

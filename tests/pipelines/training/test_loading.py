@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from pipelines.training.corpora import SceneCorpus
-from pipelines.training.loading import TICKETS, LoadStage
+from pipelines.training.loading import LoadStage
 from pipelines.training.plan import Mixture, Run, Window, plan_windows
 from pipelines.training.stream import _to_table
 from pipelines.training.unpacking import unpack_batch
+from pipelines.training.window_stage import TICKETS
 from samtok.errors import ConfigError
 from samtok.scenes import generate_scene
 

@@ -1,0 +1,182 @@
+"""What fine-tuning is worth on conversations it does not learn from: losses by task, and answers.
+
+The workers share the conversations; rank 0 adds up and draws.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from pipelines.image_decoding import open_row_image
+from pipelines.training.conversations import ConversationCorpus
+from pipelines.training.sft_loading import encode_row
+from samtok.dialogue_panel import DialogueItem, dialogue_panel
+from samtok.errors import InputError
+from samtok.metrics.answer_masks import decode_answers
+from samtok.mllm.collate import EncodedExample, Example, encode_example
+from samtok.mllm.generation import GenerationConfig, generate
+from samtok.mllm.model import Mllm
+from samtok.mllm.training import SftTrainer, make_batch
+from samtok.tasks.conversation import Conversation, Message
+from samtok.tokenizer import SAMTok
+from samtok.training.collectives import gather_items, num_processes
+from samtok.words import format_codes
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SftValidationResult:
+    """Of one validation."""
+
+    loss: float
+    """Mean over all answer tokens, nats; the same on every rank."""
+    metrics: dict[str, float]
+    pictures: dict[str, Image.Image] = field(default_factory=dict)
+    """On rank 0 only."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SftValidation:
+    """Which conversations, and how many are answered."""
+
+    corpora: tuple[ConversationCorpus, ...]
+    num_conversations: int
+    """The first so many of each corpus."""
+    conversations_per_batch: int
+    max_length: int
+    tokenizer: str
+    """Decodes the masks of the pictures."""
+    samples_per_task: int
+    """Conversations of each task that are answered and drawn; 0: none."""
+    generation: GenerationConfig
+
+    def run(self, trainer: SftTrainer, rank: int) -> SftValidationResult:
+        """Measure on all workers together, then let the model answer."""
+        tokenizer = SAMTok.from_pretrained(self.tokenizer, device=trainer.device)
+        losses = self._measure(trainer, rank, tokenizer.config.codebook_size)
+        loss = sum(total for total, _ in losses.values()) / sum(n for _, n in losses.values())
+        metrics = {f"validation/loss_{task}": total / n for task, (total, n) in losses.items()}
+        metrics |= {
+            "validation/loss": loss,
+            "validation/answer_token_probability": math.exp(-loss),
+        }
+        with trainer.gathered() as mllm:
+            # Under FSDP a layer's weights are gathered from all workers whenever it is called.
+            answers = rank == 0 or trainer.config.parallel == "fsdp"
+            items = self._answer(mllm, tokenizer) if answers else []
+        pictures = {"answers": dialogue_panel(items)} if rank == 0 and items else {}
+        return SftValidationResult(loss=loss, metrics=metrics, pictures=pictures)
+
+    def _measure(
+        self, trainer: SftTrainer, rank: int, codebook_size: int
+    ) -> dict[str, tuple[float, int]]:
+        """Sum of losses and number of answer tokens, by task."""
+        processor = trainer.mllm.processor
+        filler = _encode_filler(processor)
+        rows = itertools.chain(
+            *(
+                corpus.read(*bounds[rank])
+                for corpus, bounds in zip(self.corpora, self._share_out(), strict=True)
+            )
+        )
+        found: list[tuple[str, float, int]] = []
+        for _ in range(self._count_batches()):
+            chunk = itertools.islice(rows, self.conversations_per_batch)
+            good = list(self._encode(chunk, processor, codebook_size))
+            examples = [example for _, example in good] or [filler]
+            losses, places = trainer.measure(make_batch(examples, trainer.mllm))
+            sums = torch.zeros(len(examples), device=losses.device).index_add(0, places, losses)
+            counts = torch.bincount(places, minlength=len(examples))
+            tasks = [task for task, _ in good]
+            found += zip(tasks, sums.tolist(), counts.tolist(), strict=False)
+        totals: Counter[str] = Counter()
+        numbers: Counter[str] = Counter()
+        for task, total, number in gather_items(found):
+            totals[task] += total
+            numbers[task] += number
+        return {task: (float(totals[task]), numbers[task]) for task in sorted(numbers)}
+
+    def _share_out(self) -> list[list[tuple[int, int]]]:
+        """Of each corpus, the rows [start, stop) of every rank."""
+        shares = []
+        for corpus in self.corpora:
+            total = min(self.num_conversations, corpus.starts[-1])
+            bounds = np.linspace(0, total, num_processes() + 1).round().astype(int).tolist()
+            shares.append(list(itertools.pairwise(bounds)))
+        return shares
+
+    def _count_batches(self) -> int:
+        """As many on every rank, as FSDP needs."""
+        sizes = [sum(int(b - a) for a, b in own) for own in zip(*self._share_out(), strict=True)]
+        return math.ceil(max(sizes) / self.conversations_per_batch)
+
+    def _encode(
+        self, rows: Iterator[dict[str, Any]], processor: Any, codebook_size: int
+    ) -> Iterator[tuple[str, EncodedExample]]:
+        for row in rows:
+            try:
+                example = encode_row(
+                    row, processor, codebook_size=codebook_size, max_length=self.max_length
+                )
+            except InputError as error:
+                logger.warning("left out of the validation: %s", error)
+                continue
+            yield row["task"], example
+
+    def _answer(self, mllm: Mllm, tokenizer: SAMTok) -> list[DialogueItem]:
+        taken: Counter[str] = Counter()
+        items = []
+        for corpus in self.corpora:
+            for row in corpus.read(0, min(self.num_conversations, corpus.starts[-1])):
+                if taken[row["task"]] >= self.samples_per_task:
+                    continue
+                try:
+                    items.append(_draw(row, mllm, tokenizer, self.generation))
+                except InputError:  # it was told of when losses were measured
+                    continue
+                taken[row["task"]] += 1
+        return sorted(items, key=lambda item: item.title)
+
+
+def _draw(
+    row: Mapping[str, Any], mllm: Mllm, tokenizer: SAMTok, generation: GenerationConfig
+) -> DialogueItem:
+    """The last answer of a conversation, as the model gives it after the right earlier ones."""
+    image = open_row_image(row)
+    *before, right = [Message(m["role"], m["content"]) for m in row["messages"]]
+    (answer,) = generate(mllm, [image], [before], generation)
+    masks = decode_answers(tokenizer, image, [*(m.content for m in before), answer, right.content])
+    return DialogueItem(
+        title=row["task"].replace("_", " "),
+        image=image,
+        turns=[
+            *((message.role, message.content) for message in before),
+            ("model", answer),
+            ("right", right.content),
+        ],
+        masks={format_codes([codes])[0]: mask for codes, mask in masks.items()},
+    )
+
+
+def _encode_filler(processor: Any) -> EncodedExample:
+    """Stands in where a rank has nothing to measure while others have."""
+    conversation = Conversation(
+        conversation_id="filler",
+        task="filler",
+        messages=(Message("user", "?"), Message("assistant", ".")),
+        target_words=(),
+        mask_ids=(),
+    )
+    image = np.zeros((64, 64, 3), dtype=np.uint8)
+    return encode_example(Example(conversation, image), processor, max_length=2**31)
