@@ -151,3 +151,12 @@ class Place:
             self.filesystem.delete_dir(self.path(name))
         elif info.type == pafs.FileType.File:
             self.filesystem.delete_file(self.path(name))
+
+
+def find_source(source: str) -> str:
+    """A model's name, folder or address so that it means the same in every process of a machine.
+
+    Args:
+        source: a local folder or file, which is made absolute, or anything else.
+    """
+    return os.path.abspath(source) if os.path.exists(source) else source

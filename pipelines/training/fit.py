@@ -24,6 +24,8 @@ RAY_TRAIN_FOLDER: Final = "ray_train"
 _TRACKING_FILE: Final = "_tracking.json"
 _WORKER_CPU_SHARE: Final = 0.5
 """Of its CPUs a worker reserves half with Ray, so that loading finds room."""
+_LOADERS_PER_CPU: Final = 2
+"""Each takes a quarter of a CPU: together they fill the other half."""
 
 Job = TypeVar("Job")
 
@@ -80,6 +82,7 @@ def loop_config(
     return LoopConfig(
         num_steps=num_steps,
         num_threads=max(1, round(config.cpus_per_worker)),
+        num_loaders=max(1, round(config.cpus_per_worker * _LOADERS_PER_CPU)),
         log_every=config.log_every,
         checkpoint_every=config.checkpoint_every,
         validate_every=config.validate_every,

@@ -57,6 +57,8 @@ class LoopConfig:
     num_steps: int
     num_threads: int
     """Torch threads on the CPU."""
+    num_loaders: int
+    """Windows of data loaded at a time."""
     log_every: int
     checkpoint_every: int
     validate_every: int

@@ -19,7 +19,7 @@ import ray.train
 import torch
 
 from pipelines.cluster import connect
-from pipelines.storage import Place
+from pipelines.storage import Place, find_source
 from pipelines.tracking import check_tracking
 from pipelines.tracking_config import TrackingConfig
 from pipelines.training.conversations import ConversationCorpus, open_training_conversations
@@ -76,7 +76,7 @@ class TrainSftConfig(TrainingJobConfig):
     conversations_per_lane: int = 8
     """Conversations of one backward pass; divides --conversations-per-step. A worker with several
     of them accumulates gradients. Does not change the result, the number of workers neither."""
-    conversations_per_window: int = 512
+    conversations_per_window: int = 256
     """Conversations shuffled together; a multiple of --conversations-per-lane."""
     batching: Batching = "grouped"
     """padded: a backward pass reads conversations in random order, padded to the longest. grouped:
@@ -255,7 +255,7 @@ def _build_job(
     config: TrainSftConfig, checked: _Checked, output: Place, run_id: str | None
 ) -> SftJob:
     return SftJob(
-        model=config.model,
+        model=find_source(config.model),
         training=config.training,
         stage=SftLoadStage(
             corpora=checked.corpora,
@@ -271,7 +271,7 @@ def _build_job(
             num_conversations=config.validation_size,
             conversations_per_batch=config.conversations_per_lane,
             max_length=config.max_length,
-            tokenizer=config.tokenizer,
+            tokenizer=find_source(config.tokenizer),
             samples_per_task=config.samples_per_task,
             generation=GenerationConfig(max_new_tokens=config.max_new_tokens),
         ),
@@ -292,7 +292,7 @@ def _identify(config: TrainSftConfig, checked: _Checked) -> dict[str, Any]:
     """What must be equal for a training to be continued."""
     return {
         "training": dataclasses.asdict(config.training),
-        "model": config.model,
+        "model": find_source(config.model),
         "tokenizer_fingerprint": checked.reference.fingerprint,
         "conversations": [corpus.digest for corpus in checked.corpora],
         "conversation_weights": list(config.conversation_weights),

@@ -136,11 +136,14 @@ class SftValidation:
 
     def _answer(self, mllm: Mllm, tokenizer: SAMTok) -> list[DialogueItem]:
         taken: Counter[str] = Counter()
+        seen: set[tuple[str, str]] = set()  # another image for each sample of a task
         items = []
         for corpus in self.corpora:
             for row in corpus.read(0, min(self.num_conversations, corpus.starts[-1])):
-                if taken[row["task"]] >= self.samples_per_task:
+                key = row["task"], row["image_id"]
+                if key in seen or taken[row["task"]] >= self.samples_per_task:
                     continue
+                seen.add(key)
                 try:
                     items.append(_draw(row, mllm, tokenizer, self.generation))
                 except InputError:  # it was told of when losses were measured

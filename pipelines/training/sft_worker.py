@@ -70,7 +70,13 @@ class _SftLoop(TrainingLoop[SftBatch]):
 
     def read(self) -> Iterator[list[SftBatch]]:
         """Micro-batches, padded or packed; what was rejected is kept for the next checkpoint."""
-        for rows in stream_lanes(self.job.stage, self.lanes, first_batch=self.batches_read):
+        stream = stream_lanes(
+            self.job.stage,
+            self.lanes,
+            first_batch=self.batches_read,
+            num_loaders=self.job.loop.num_loaders,
+        )
+        for rows in stream:
             self._rejected += [rejected for row in rows for rejected in row["rejected"]]
             yield [
                 make_batch(

@@ -20,11 +20,13 @@ from pipelines.training.window_stage import TICKETS, WindowStage
 _TICKETS_PER_DATASET: Final = 256
 """Windows planned ahead; bounds the driver's memory, not the data's."""
 _LOADING_CPUS: Final = 0.25
+_BYTES_AHEAD: Final = 1 << 29
+"""Micro-batches kept ready; more would only keep loading workers busy when steps want the CPUs."""
 _BLOCK_BYTES: Final = 32 << 20
 
 
 def stream_lanes(
-    stage: WindowStage, lanes: Sequence[int], *, first_batch: int
+    stage: WindowStage, lanes: Sequence[int], *, first_batch: int, num_loaders: int
 ) -> Iterator[list[dict[str, Any]]]:
     """Micro-batches of a worker, step by step, without end.
 
@@ -32,6 +34,8 @@ def stream_lanes(
         stage: loads windows.
         lanes: of this worker.
         first_batch: how many batches of every lane are skipped.
+        num_loaders: windows loaded at a time, each by a quarter of a CPU. Fewer in all workers than
+            the cluster has room for: a stream whose loaders wait holds theirs.
 
     Yields:
         Rows of the stage's schema, one for each lane.
@@ -40,15 +44,21 @@ def stream_lanes(
     first_window, skipped = divmod(first_batch, stage.batches_per_window)
     plans = [plan_windows(stage.mixture, lane, first=first_window) for lane in lanes]
     tickets = zip(*plans, strict=True)
-    rows = _load(stage, tickets)
+    rows = _load(stage, tickets, num_loaders)
     yield from islice(_in_groups(rows, len(lanes)), skipped, None)
 
 
-def _load(stage: WindowStage, tickets: Iterator[tuple[Window, ...]]) -> Iterator[dict[str, Any]]:
+def _load(
+    stage: WindowStage, tickets: Iterator[tuple[Window, ...]], num_loaders: int
+) -> Iterator[dict[str, Any]]:
     while True:
         tables = [_to_table(ticket) for ticket in islice(tickets, _TICKETS_PER_DATASET)]
         dataset = ray.data.from_arrow(tables).map_batches(
-            stage, batch_size=1, batch_format="pyarrow", num_cpus=_LOADING_CPUS
+            stage,
+            batch_size=1,
+            batch_format="pyarrow",
+            num_cpus=_LOADING_CPUS,
+            compute=ray.data.TaskPoolStrategy(size=num_loaders),
         )
         for block in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
             for position in range(len(block)):
@@ -71,5 +81,9 @@ def _in_groups(rows: Iterator[dict[str, Any]], size: int) -> Iterator[list[dict[
 def _prepare_context() -> None:
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True  # what is read when is part of the result
+    context.execution_options.resource_limits = ray.data.ExecutionResources(
+        object_store_memory=_BYTES_AHEAD
+    )
     context.enable_progress_bars = False
+    context.issue_detectors_config.detectors = []  # loaders' memory is told of in the docs
     context.target_max_block_size = _BLOCK_BYTES

@@ -14,7 +14,7 @@ from typing import Any, Final
 import torch
 
 from pipelines.cluster import connect
-from pipelines.storage import Place
+from pipelines.storage import Place, find_source
 from pipelines.tracking import check_tracking
 from pipelines.tracking_config import TrackingConfig
 from pipelines.training.corpora import (
@@ -220,7 +220,7 @@ def _build_mixture(config: TrainTokenizerConfig, corpora: tuple[TrainingCorpus, 
 def _build_job(config: TrainTokenizerConfig, checked: _Checked, run_id: str | None) -> WorkerJob:
     return WorkerJob(
         shape=checked.shape,
-        init=config.init,
+        init=None if config.init is None else find_source(config.init),
         training=config.training,
         stage=LoadStage(
             corpora=checked.corpora,

@@ -71,7 +71,13 @@ class _TokenizerLoop(TrainingLoop[TrainingBatch]):
         """Micro-batches from cached maps or pixels."""
         shapes = list(self.job.shape.embedding_shapes.values())
         size = self.job.shape.image_size
-        for rows in stream_lanes(self.job.stage, self.lanes, first_batch=self.batches_read):
+        stream = stream_lanes(
+            self.job.stage,
+            self.lanes,
+            first_batch=self.batches_read,
+            num_loaders=self.job.loop.num_loaders,
+        )
+        for rows in stream:
             yield [unpack_batch(row, size, shapes) for row in rows]
 
     def before_step(self, stream: Iterator[list[TrainingBatch]]) -> None:

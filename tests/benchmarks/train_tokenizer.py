@@ -99,7 +99,7 @@ def measure_stream(size: str, corpus: TrainingCorpus, steps: int) -> dict[str, f
         image_size=PRESETS[size].image_size,
     )
     shapes = list(PRESETS[size].embedding_shapes.values())
-    stream = stream_lanes(stage, [0], first_batch=0)
+    stream = stream_lanes(stage, [0], first_batch=0, num_loaders=2)
     batches = (unpack_batch(row, stage.image_size, shapes) for (row,) in stream)
     trainer = build_trainer(size)
     trainer.train_step([next(batches)])  # waits for loading to start
