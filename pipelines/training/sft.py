@@ -29,6 +29,7 @@ from pipelines.training.fit import (
     loop_config,
     open_run,
     publish,
+    read_summary,
     upload,
     write_manifest,
 )
@@ -132,6 +133,8 @@ class SftSummary:
     """In MLflow's registry."""
     seconds: float
     """Of this run, start-up included."""
+    was_finished: bool = False
+    """An earlier run had finished it, and this one did nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,7 +151,7 @@ class _Checked:
 
 
 def run_sft(config: TrainSftConfig) -> SftSummary:
-    """Fine-tune a model; resumes what an earlier run with the same settings left.
+    """Fine-tune a model; resumes what an earlier run with the same settings left, if anything.
 
     Raises:
         ConfigError: the settings do not fit what they name; nothing has run.
@@ -159,6 +162,9 @@ def run_sft(config: TrainSftConfig) -> SftSummary:
     output = Place.at(config.output)
     checked = check_sft(config)
     identity = _identify(config, checked)
+    if summary := read_summary(output, identity):
+        seconds = time.monotonic() - began
+        return SftSummary(**summary | {"seconds": seconds, "was_finished": True})
     fingerprint = checked.reference.fingerprint
     tags = {
         "stage": STAGE,
@@ -172,7 +178,7 @@ def run_sft(config: TrainSftConfig) -> SftSummary:
         best, score = choose_best(fit(train_worker, job, config, output))
         write_model(config, checked.reference, best, output)
         address = output.uri(MODEL_FOLDER)
-        summary = SftSummary(
+        done = SftSummary(
             output=output.uri(),
             model=address,
             steps=config.training.num_steps,
@@ -182,8 +188,8 @@ def run_sft(config: TrainSftConfig) -> SftSummary:
             model_version=publish(config, tracker, address, "model", fingerprint),
             seconds=time.monotonic() - began,
         )
-        write_manifest(output, STAGE, config, identity, fingerprint, summary)
-    return summary
+        write_manifest(output, STAGE, config, identity, fingerprint, done)
+    return done
 
 
 def check_sft(config: TrainSftConfig) -> _Checked:

@@ -9,7 +9,10 @@ from pipelines.training.sft import SftSummary
 
 def sft_table(summary: SftSummary) -> Table:
     """Where the model is, how good it is, what was left out, and where its run can be seen."""
-    table = Table(title=f"training in {summary.output}", show_header=False, title_justify="left")
+    title = f"training in {summary.output}"
+    if summary.was_finished:
+        title += ": finished before, nothing left to do"
+    table = Table(title=title, show_header=False, title_justify="left")
     table.add_row("model", summary.model)
     table.add_row("steps", f"{summary.steps:,}")
     loss = summary.validation_loss

@@ -4,10 +4,10 @@ Each worker runs a stream of its own over its own lanes, instead of a share of o
 what a worker gets then depends on nothing but the plan, and a resumed training starts in the middle
 without reading what came before.
 
-Windows are loaded a few at a time, each lot as a dataset that is run to its end while the lot before
-is trained on. One endless dataset would be held back whenever training is slower than loading, and
-Ray Data's scheduler, a thread of this process, then polls without a pause: steps of a small model
-took three times as long.
+Windows are loaded a few at a time, each lot as a dataset that is run to its end while the lot
+before is trained on. One endless dataset would be held back whenever training is slower than
+loading, and Ray Data's scheduler, a thread of this process, then polls without a pause: steps of a
+small model took three times as long.
 """
 
 from __future__ import annotations
