@@ -25,7 +25,7 @@ def replicate(module: nn.Module, device: torch.device) -> nn.Module:
     if num_processes() == 1:
         return module
     ids = [device] if device.type == "cuda" else None
-    return DistributedDataParallel(module, device_ids=ids, broadcast_buffers=False)
+    return DistributedDataParallel(module, device_ids=ids, forward_sync_buffers=False)
 
 
 def shard(module: nn.Module, layers: Iterable[nn.Module], device: torch.device) -> nn.Module:

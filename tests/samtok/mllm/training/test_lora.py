@@ -7,9 +7,10 @@ import torch
 from transformers import AutoModelForImageTextToText
 
 from samtok.mllm import load_mllm, save_mllm
+from samtok.mllm.generation import GenerationConfig, generate
 from samtok.mllm.training.lora import merge_adapters, save_adapters
 from samtok.mllm.training.objective import AnswerObjective
-from tests.samtok.mllm.training.small_sft import batch, build_trainer, run
+from tests.samtok.mllm.training.small_sft import batch, build_trainer, run, talk
 from tests.samtok.mllm.training.test_trainer import LORA, one_lane
 
 PLAIN_LORA = dataclasses.replace(LORA, lora_dropout=0.0)
@@ -44,3 +45,18 @@ def test_adapters_beside_the_weights_are_put_back_by_transformers(trainer, tmp_p
     model = AutoModelForImageTextToText.from_pretrained(tmp_path)
     assert any("lora" in name for name, _ in model.named_parameters())
     torch.testing.assert_close(losses_of(load_mllm(tmp_path)), trained, rtol=1e-4, atol=1e-5)
+
+
+def test_merged_and_reloaded_it_writes_the_same_text(tmp_path):
+    trainer = build_trainer(dataclasses.replace(PLAIN_LORA, num_steps=40))
+    lanes = [batch(trainer.mllm, range(4))]
+    for _ in range(40):
+        trainer.train_step(lanes)
+    examples = [talk(index) for index in range(4)]
+    images = [example.image for example in examples]
+    questions = [list(example.conversation.messages[:1]) for example in examples]
+    greedy = GenerationConfig(max_new_tokens=24, constrain_masks=False)
+    written = generate(trainer.mllm, images, questions, greedy)
+    assert any("<|mt_" in answer for answer in written)
+    save_mllm(dataclasses.replace(trainer.mllm, model=merge_adapters(trainer.adapted)), tmp_path)
+    assert generate(load_mllm(tmp_path), images, questions, greedy) == written
