@@ -44,6 +44,7 @@ benchmark: install  ## print the benchmark ratios as JSON
 	$(BIN)/python tests/benchmarks/tokenize_corpus.py
 	$(BIN)/python tests/benchmarks/reconstruction.py
 	$(BIN)/python tests/benchmarks/train_tokenizer.py
+	$(BIN)/python tests/benchmarks/sft.py
 
 clean:  ## remove outputs, keep the environment
 	rm -rf $(OUT) build dist

@@ -43,7 +43,7 @@ SFT_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
         "conversations_per_step": 48,
         "conversations_per_lane": 24,
         "batching": "packed",
-        "max_length": 512,
+        "max_length": 768,
         "training": {"num_steps": 4000, "optimizer": "muon", "learning_rate": 1e-3},
     },
     "lora": {
