@@ -8,13 +8,16 @@ from typing import Final
 
 from samtok.words import MASK_END, MASK_START
 
-_CARD: Final = """\
+_HEAD: Final = """\
 ---
 library_name: transformers
 pipeline_tag: image-text-to-text
 tags: [samtok, segmentation, {model_type}]
 ---
 
+"""
+
+_WITH_WORDS: Final = """\
 # A language model with mask words
 
 A `{model_type}` model whose vocabulary holds the 514 mask words of
@@ -22,14 +25,25 @@ A `{model_type}` model whose vocabulary holds the 514 mask words of
 `{start}<|mt_0011|><|mt_0347|>{end}`: the first code word is 0000..0255, the second 0256..0511.
 
 {tokenizer}
+"""
 
+_WITHOUT_WORDS: Final = """\
+# A language model without mask words
+
+A `{model_type}` model that has no mask words of [SAMTok](https://arxiv.org/abs/2601.16093) in its
+vocabulary yet; `samtok.mllm.extend_vocabulary` adds them.
+"""
+
+_LOADING: Final = """
 ```python
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 model = AutoModelForImageTextToText.from_pretrained(folder)
 processor = AutoProcessor.from_pretrained(folder)
 ```
+"""
 
+_CHAT: Final = """
 With the `samtok` package, answers come with their masks:
 
 ```python
@@ -42,23 +56,34 @@ answer.text, answer.masks  # masks: bool, shape (M, H, W)
 """
 
 
-def write_card(folder: Path, *, model_type: str, mask_tokenizer: Mapping[str, str] | None) -> None:
+def write_card(
+    folder: Path,
+    *,
+    model_type: str,
+    has_mask_words: bool,
+    mask_tokenizer: Mapping[str, str] | None,
+) -> None:
     """Write ``README.md``.
 
     Args:
         folder: of the saved model.
         model_type: as in its ``config.json``.
+        has_mask_words: whether its vocabulary holds them.
         mask_tokenizer: name and fingerprint; None where the model has learned no tokenizer's words.
     """
     if mask_tokenizer is None:
-        name, tokenizer = "name", "It has not learned the words of any mask tokenizer yet."
+        tokenizer = "It has not learned the words of any mask tokenizer yet."
     else:
-        name = repr(mask_tokenizer["name"])
         tokenizer = (
-            f"The words are those of the mask tokenizer {name}, whose weights have the sha256\n"
-            f"`{mask_tokenizer['fingerprint']}`. Other tokenizers give them other masks."
+            f"The words are those of the mask tokenizer {mask_tokenizer['name']!r}, whose weights "
+            f"have the sha256\n`{mask_tokenizer['fingerprint']}`. Other tokenizers give them other "
+            "masks."
         )
-    text = _CARD.format(
-        model_type=model_type, tokenizer=tokenizer, name=name, start=MASK_START, end=MASK_END
+    about = _WITH_WORDS if has_mask_words else _WITHOUT_WORDS
+    text = (_HEAD + about).format(
+        model_type=model_type, tokenizer=tokenizer, start=MASK_START, end=MASK_END
     )
+    text += _LOADING
+    if mask_tokenizer is not None:
+        text += _CHAT.format(name=repr(mask_tokenizer["name"]))
     (folder / "README.md").write_text(text)

@@ -19,6 +19,7 @@ from samtok.errors import CheckpointError
 from samtok.hub import download_from_hub
 from samtok.mllm.card import write_card
 from samtok.tokenizer.device import choose_device, choose_dtype
+from samtok.words import MASK_START
 
 REFERENCE_FILE: Final = "samtok.json"
 
@@ -116,7 +117,12 @@ def save_mllm(mllm: Mllm, folder: str | Path) -> Path:
     mllm.processor.save_pretrained(path)
     reference = None if mllm.mask_tokenizer is None else asdict(mllm.mask_tokenizer)
     (path / REFERENCE_FILE).write_text(json.dumps({"mask_tokenizer": reference}, indent=2) + "\n")
-    write_card(path, model_type=mllm.model.config.model_type, mask_tokenizer=reference)
+    write_card(
+        path,
+        model_type=mllm.model.config.model_type,
+        has_mask_words=MASK_START in mllm.tokenizer.get_vocab(),
+        mask_tokenizer=reference,
+    )
     return path
 
 

@@ -5,9 +5,16 @@ import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from samtok.errors import CheckpointError, ConfigError
-from samtok.mllm import MaskTokenizerReference, load_mllm, load_processor, save_mllm
+from samtok.mllm import (
+    MaskTokenizerReference,
+    extend_vocabulary,
+    load_mllm,
+    load_processor,
+    save_mllm,
+)
 from samtok.mllm.collate import collate, encode_example
 from tests.samtok.mllm.test_collate import make_example
+from tests.small_mllm import build_small_mllm
 
 REFERENCE = MaskTokenizerReference(name="tiny", fingerprint="ab" * 32)
 
@@ -35,11 +42,32 @@ def test_a_saved_model_loads_the_way_of_the_hub(small_mllm, saved, image):
 def test_a_saved_model_knows_its_mask_tokenizer(small_mllm, saved, tmp_path):
     assert load_mllm(saved, device="cpu").mask_tokenizer == REFERENCE
     card = (saved / "README.md").read_text()
-    assert REFERENCE.fingerprint in card
     assert "SAMTok.from_pretrained('tiny')" in card
 
     plain = save_mllm(small_mllm, tmp_path / "plain")
     assert load_mllm(plain, device="cpu").mask_tokenizer is None
+
+
+def test_the_card_tells_what_a_model_has_learned(tmp_path):
+    mllm = build_small_mllm("qwen3_vl")
+    plain, extended, taught = (tmp_path / name for name in ("plain", "extended", "taught"))
+    save_mllm(mllm, plain)
+    extend_vocabulary(mllm.model, mllm.processor)
+    save_mllm(mllm, extended)
+    save_mllm(dataclasses.replace(mllm, mask_tokenizer=REFERENCE), taught)
+    assert REFERENCE.fingerprint in (taught / "README.md").read_text()
+    said = {"without mask words": [], "has not learned": [], "chat(": []}
+    for folder in (plain, extended, taught):
+        card = (folder / "README.md").read_text()
+        assert "AutoModelForImageTextToText" in card
+        for words in said:
+            if words in card:
+                said[words].append(folder.name)
+    assert said == {
+        "without mask words": ["plain"],
+        "has not learned": ["extended"],
+        "chat(": ["taught"],
+    }
 
 
 def test_weights_come_in_the_dtype_asked_for(saved):
