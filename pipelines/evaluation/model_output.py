@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -67,9 +66,7 @@ def write_results(
         output.write_parquet(f"{QUARANTINE_FOLDER}/part-000000.parquet", table)
     output.write_parquet(ANSWERS_FILE, pa.Table.from_pylist(_list_answers(results), schema=ANSWERS))
     for name, picture in pictures.items():
-        encoded = io.BytesIO()
-        picture.save(encoded, format="PNG")
-        output.write_bytes(name, encoded.getvalue())
+        output.write_png(name, picture)
     figures = {
         "model": config.model,
         "tokenizer_fingerprint": summary.tokenizer_fingerprint,
