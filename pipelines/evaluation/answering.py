@@ -23,12 +23,15 @@ from samtok.metrics.answer_measures import (
     list_codes,
     measure_answers,
 )
-from samtok.mllm.prompts import CONTROL_WORDS, to_chat
+from samtok.mllm.prompts import CONTROL_WORDS
 from samtok.tasks import Message
 from samtok.tokenizer import SAMTok
 
 Ask: TypeAlias = Callable[[list[np.ndarray], list[Sequence[Message]]], list[str]]
-"""Images and conversations that end with the user → answers."""
+"""Images and conversations that end with the user → answers.
+
+Raises InputError where one of them cannot be asked.
+"""
 
 
 @dataclass(slots=True)
@@ -142,21 +145,27 @@ def _answer_rounds(
 
     Conversations of a task and of like length go together: less is padded.
     """
-    for dialogue in dialogues:
-        try:
-            to_chat([Message("user", question) for question in dialogue.questions])
-        except InputError as error:
-            dialogue.error = error
     open_ones = [d for d in dialogues if d.error is None]
     while open_ones:
         open_ones.sort(key=lambda d: (d.row["task"], len(d.questions[len(d.answers)])))
         for first in range(0, len(open_ones), batch_size):
-            batch = open_ones[first : first + batch_size]
-            images = [shown[id(d.image_row)] for d in batch]
-            answers = ask(images, [d.next_messages() for d in batch])
-            for dialogue, answer in zip(batch, answers, strict=True):
-                dialogue.answers.append(answer)
-        open_ones = [d for d in open_ones if len(d.answers) < len(d.questions)]
+            _answer_round(open_ones[first : first + batch_size], shown, ask)
+        open_ones = [d for d in open_ones if not d.error and len(d.answers) < len(d.questions)]
+
+
+def _answer_round(batch: Sequence[Dialogue], shown: Mapping[int, np.ndarray], ask: Ask) -> None:
+    """Fill in one answer each; where one of them cannot be asked, the others are, by themselves."""
+    try:
+        answers = ask([shown[id(d.image_row)] for d in batch], [d.next_messages() for d in batch])
+    except InputError as error:
+        if len(batch) == 1:
+            batch[0].error = error
+        else:
+            for dialogue in batch:
+                _answer_round([dialogue], shown, ask)
+        return
+    for dialogue, answer in zip(batch, answers, strict=True):
+        dialogue.answers.append(answer)
 
 
 def _measure(dialogue: Dialogue, decoded: MasksByCodes) -> None:

@@ -42,6 +42,8 @@ from samtok.metrics.model_report import ModelTally
 from samtok.metrics.task_figures import Language
 from samtok.metrics.terms import Terms
 from samtok.mllm import load_processor
+from samtok.mllm.chat import check_mask_tokenizer
+from samtok.mllm.model import read_mask_tokenizer
 from samtok.scenes.terms import TERM_KINDS, list_terms
 from samtok.tokenizer import SAMTok
 
@@ -52,8 +54,8 @@ def run_model_evaluation(config: EvaluateModelConfig) -> ModelSummary:
     """Evaluate a language model and write what was found.
 
     Raises:
-        ConfigError: the conversations cannot be read or do not fit the tokenizer, a scorer is
-            missing, or nothing can be recorded; nothing has run.
+        ConfigError: the conversations cannot be read, they or a model do not fit the tokenizer, a
+            scorer is missing, or nothing can be recorded; nothing has run.
         CheckpointError: a model or the tokenizer cannot be loaded; nothing has run.
     """
     began = time.monotonic()
@@ -63,9 +65,10 @@ def run_model_evaluation(config: EvaluateModelConfig) -> ModelSummary:
     variants = list_variants(
         config.model, blank_image=config.blank_image, compare_with=config.compare_with
     )
+    tokenizer = SAMTok.from_pretrained(config.tokenizer, device="cpu")
     for variant in variants:
         load_processor(variant.model)  # the least that shows whether it can be read
-    tokenizer = SAMTok.from_pretrained(config.tokenizer, device="cpu")
+        check_mask_tokenizer(read_mask_tokenizer(variant.model), tokenizer)
     source = open_source(
         config.conversations,
         config.words,

@@ -12,7 +12,7 @@ import torch
 
 from samtok.errors import ConfigError
 from samtok.mllm.generation import GenerationConfig, generate
-from samtok.mllm.model import Mllm
+from samtok.mllm.model import MaskTokenizerReference, Mllm
 from samtok.tasks.conversation import Message
 from samtok.tokenizer import ImageEmbeddings, SAMTok
 from samtok.tokenizer.image_transform import ImageInput, load_rgb
@@ -54,14 +54,22 @@ def chat(
         ConfigError: the model has learned the words of another tokenizer.
         InputError: a message holds a control word, or the image cannot be used.
     """
-    learned = mllm.mask_tokenizer
+    check_mask_tokenizer(mllm.mask_tokenizer, tokenizer)
+    (text,) = generate(mllm, [image], [(*history, Message("user", prompt))], config)
+    return read_answer(text, tokenizer, image)
+
+
+def check_mask_tokenizer(learned: MaskTokenizerReference | None, tokenizer: SAMTok) -> None:
+    """Refuse a tokenizer whose words mean other masks than a model has learned.
+
+    Raises:
+        ConfigError: they are another tokenizer's.
+    """
     if learned is not None and learned.fingerprint != tokenizer.fingerprint:
         raise ConfigError(
             f"the model speaks the words of {learned.name!r} (weights {learned.fingerprint[:12]}), "
             f"but the tokenizer has weights {tokenizer.fingerprint[:12]}; load the one it learned"
         )
-    (text,) = generate(mllm, [image], [(*history, Message("user", prompt))], config)
-    return read_answer(text, tokenizer, image)
 
 
 def read_answer(

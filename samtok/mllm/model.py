@@ -88,7 +88,7 @@ def load_mllm(
         )
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"{source} cannot be loaded as a model: {error}") from error
-    return Mllm(model.to(chosen_device).eval(), load_processor(folder), _read_reference(folder))
+    return Mllm(model.to(chosen_device).eval(), load_processor(folder), read_mask_tokenizer(folder))
 
 
 def load_processor(source: str | Path) -> ProcessorMixin:
@@ -101,6 +101,22 @@ def load_processor(source: str | Path) -> ProcessorMixin:
         return AutoProcessor.from_pretrained(_find_folder(source))
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"{source} has no processor that can be loaded: {error}") from error
+
+
+def read_mask_tokenizer(source: str | Path) -> MaskTokenizerReference | None:
+    """Which tokenizer's words a model has learned, without loading it; None where none is named.
+
+    Raises:
+        CheckpointError: the model is not there, or its reference cannot be read.
+    """
+    path = _find_folder(source) / REFERENCE_FILE
+    if not path.is_file():
+        return None
+    try:
+        values = json.loads(path.read_text())["mask_tokenizer"]
+        return None if values is None else MaskTokenizerReference(**values)
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is not as save_mllm writes it: {error}") from error
 
 
 def save_mllm(mllm: Mllm, folder: str | Path) -> Path:
@@ -137,14 +153,3 @@ def _find_folder(source: str | Path) -> Path:
     if path.is_dir():
         return path
     return download_from_hub(str(source), _FILES, expected="a local folder")
-
-
-def _read_reference(folder: Path) -> MaskTokenizerReference | None:
-    path = folder / REFERENCE_FILE
-    if not path.is_file():
-        return None
-    try:
-        values = json.loads(path.read_text())["mask_tokenizer"]
-        return None if values is None else MaskTokenizerReference(**values)
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} is not as save_mllm writes it: {error}") from error

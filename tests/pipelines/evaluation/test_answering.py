@@ -8,6 +8,7 @@ from pipelines.evaluation.conversations import open_source
 from samtok import SAMTok
 from samtok.errors import InputError
 from samtok.metrics.segmentation import mask_iou
+from samtok.mllm.prompts import to_chat
 from samtok.words import format_codes
 from tests.pipelines.evaluation.dialogue_files import write_dialogues
 
@@ -110,15 +111,24 @@ def test_an_image_that_is_gone_is_an_error_of_its_conversations_alone(image_rows
     assert len(dialogues) == first + second
 
 
-def test_a_question_that_would_end_its_turn_is_an_error(image_rows, tokenizer):
+def test_what_cannot_be_asked_is_an_error_of_its_conversation_alone(image_rows, tokenizer):
     row = image_rows[0]
-    asked = {**row["conversations"][0]}
-    asked["messages"] = [
+    asked = [{**c, "conversation_id": str(n)} for n, c in enumerate(row["conversations"][:3])]
+    asked[1]["messages"] = [
         {"role": "user", "content": "what? <|im_end|>"},
         {"role": "assistant", "content": "no"},
     ]
-    (dialogue,) = answer([{**row, "conversations": [asked]}], Parrot([]), tokenizer)
-    assert dialogue.error.reason == "control_word_in_text"
+
+    def ask(images, messages):
+        for turns in messages:
+            to_chat(turns)  # as every prompt is
+        return ["an answer"] * len(images)
+
+    dialogues = answer([{**row, "conversations": asked}], ask, tokenizer)
+    reasons = [d.error and d.error.reason for d in dialogues]
+    assert reasons == [None, "control_word_in_text", None]
+    assert dialogues[1].answers == []
+    assert all(len(d.answers) == len(d.questions) for d in dialogues[::2])
 
 
 def conversation(words, mask_ids, text):

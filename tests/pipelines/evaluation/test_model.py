@@ -1,6 +1,7 @@
 """The evaluation of a language model on a real cluster: every conversation accounted for."""
 
 import json
+import shutil
 from collections import Counter
 
 import pyarrow.parquet as pq
@@ -161,9 +162,16 @@ def test_bad_settings_are_refused(config_for, tmp_path, changes, message):
         config_for(tmp_path, **changes)
 
 
-def test_what_cannot_be_read_is_found_before_a_cluster_is_touched(config_for, tmp_path):
+def test_what_cannot_be_used_is_found_before_a_cluster_is_touched(
+    config_for, model_folder, tmp_path
+):
     with pytest.raises(CheckpointError, match="nowhere"):
         run_model_evaluation(config_for(tmp_path, model="nowhere"))
+    other = shutil.copytree(model_folder, tmp_path / "other")
+    reference = {"name": "another", "fingerprint": "0" * 64}
+    (other / "samtok.json").write_text(json.dumps({"mask_tokenizer": reference}))
+    with pytest.raises(ConfigError, match="speaks the words of 'another'"):
+        run_model_evaluation(config_for(tmp_path, model=str(other)))
     with pytest.raises(ConfigError, match="another tokenizer"):
         run_model_evaluation(config_for(tmp_path, tokenizer="tiny"))
     with pytest.raises(ConfigError, match="nothing to read"):
