@@ -4,8 +4,8 @@ Examples:
     python jobs/evaluate_model.py --model out/sft/model --conversations out/dialogues \
         --limit 500 --output out/eval
     python jobs/evaluate_model.py --model out/sft/model --conversations out/dialogues \
-        --blank-image --compare-with tiny --output out/eval
-    ray job submit --working-dir . -- python jobs/evaluate_model.py --model s3://bucket/model \
+        --blank-image --compare-with out/untaught --output out/eval
+    ray job submit --working-dir . -- python jobs/evaluate_model.py --model /shared/model \
         --conversations s3://bucket/dialogues --gpus-per-actor 1 --output s3://bucket/eval
 
 Writes OUTPUT/report.json and report.md, by task: gIoU, cIoU, N-acc and T-acc as gRefCOCO measures

@@ -16,7 +16,7 @@ class EvaluateModelConfig:
     """Settings of the evaluation."""
 
     model: str
-    """tiny (packaged), a folder in hub layout, or a hub id. Every node must be able to read it."""
+    """A folder in hub layout, or a hub id. Every node must be able to read it."""
     conversations: str
     """The --output of jobs/build_dialogues.py, local or s3://."""
     output: str
