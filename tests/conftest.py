@@ -1,6 +1,7 @@
 """What all tests share: one local Ray cluster, a small tokenizer, and the optional real data."""
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ ROOT = Path(__file__).parents[1]
 
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+# Seconds that Serve's proxy may take to start; the default of 5 is too few on a busy machine.
+os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60")
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +36,14 @@ def ray_cluster(s3_bucket):
     context = ray.init(address="local", num_cpus=4, include_dashboard=False)
     yield context.address_info["gcs_address"]
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def serve_port(ray_cluster):
+    """Port of the services of the session: a cluster keeps the address of its first service."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="session")

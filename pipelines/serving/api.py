@@ -1,0 +1,276 @@
+"""The routes, and the application that is made of them; knows no Ray."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+import numpy as np
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
+
+from pipelines.serving import schemas
+from pipelines.serving.calls import (
+    DecodeCall,
+    Decoded,
+    EncodeCall,
+    Encoded,
+    Refused,
+    SentImage,
+    Tokenizer,
+)
+from pipelines.serving.codecs import check_num_masks, read_image, read_masks, write_mask
+from pipelines.serving.errors import ApiError, failed, overloaded, refuse
+from pipelines.serving.figures import Figures
+from pipelines.serving.gate import Gate
+from pipelines.serving.limits import Limits
+from samtok.masks import Rle, decode_rle, rle_area, rle_box
+from samtok.words import MaskSpan, format_codes, parse
+
+_READY_SECONDS: Final = 5.0
+_ERRORS: Final[dict[int | str, dict[str, Any]]] = {
+    status: {"model": schemas.ErrorResponse} for status in (401, 408, 413, 422, 429, 500, 503, 504)
+}
+_DESCRIPTION: Final = """\
+Regions of images as two words of a language model's vocabulary, and back.
+
+With keys, every call but /healthz and /readyz carries `Authorization: Bearer KEY`. Answers that are
+no result have the form `{"error": {"type", "message", "code"}}`; after 429 and 503, `Retry-After`
+says when to try again.
+"""
+
+Answered = TypeVar("Answered")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ApiSettings:
+    """What the routes need to know."""
+
+    model_id: str
+    """Name of the tokenizer in /v1/models."""
+    limits: Limits = field(default_factory=Limits)
+    key_digests: tuple[str, ...] = ()
+    """sha256 of the keys that are let in, in hexadecimal; empty lets in everybody."""
+
+
+def build_app(settings: ApiSettings, tokenizer: Tokenizer) -> ASGIApp:
+    """The service as an ASGI application.
+
+    Args:
+        settings: of the routes.
+        tokenizer: answers the calls.
+    """
+    figures = Figures()
+    app = FastAPI(
+        title="SAMTok",
+        version="1",
+        description=_DESCRIPTION,
+        docs_url=None,  # the pages behind these take their scripts from elsewhere
+        redoc_url=None,
+    )
+    routes = Routes(settings, tokenizer, figures)
+    for path, method, route in (
+        ("/healthz", "GET", routes.health),
+        ("/readyz", "GET", routes.readiness),
+        ("/metrics", "GET", routes.metrics),
+        ("/v1/models", "GET", routes.models),
+        ("/v1/encode", "POST", routes.encode),
+        ("/v1/decode", "POST", routes.decode),
+    ):
+        app.add_api_route(path, route, methods=[method], responses=_ERRORS)
+    app.add_exception_handler(ApiError, _answer_error)
+    app.add_exception_handler(RequestValidationError, _answer_invalid)
+    app.add_exception_handler(HTTPException, _answer_http)
+    app.add_exception_handler(Exception, _answer_failure)
+    return Gate(
+        app,
+        limits=settings.limits,
+        key_digests=settings.key_digests,
+        figures=figures,
+        paths=frozenset(app.openapi()["paths"]),
+    )
+
+
+class Routes:
+    """What each path answers."""
+
+    def __init__(self, settings: ApiSettings, tokenizer: Tokenizer, figures: Figures) -> None:
+        self._settings = settings
+        self._limits = settings.limits
+        self._tokenizer = tokenizer
+        self._figures = figures
+        self._started = int(time.time())
+
+    async def health(self) -> dict[str, str]:
+        """This process answers."""
+        return {"status": "ok"}
+
+    async def readiness(self) -> dict[str, str]:
+        """A tokenizer is loaded and answers; 503 until then."""
+        try:
+            async with asyncio.timeout(_READY_SECONDS):
+                await self._tokenizer.facts()
+        except TimeoutError:
+            raise overloaded("no tokenizer answers yet", retry_after=_READY_SECONDS) from None
+        return {"status": "ready"}
+
+    async def metrics(self) -> Response:
+        """Figures of this replica of the ingress, for Prometheus."""
+        return Response(self._figures.write(), media_type=CONTENT_TYPE_LATEST)
+
+    async def models(self) -> schemas.ModelList:
+        """What is served."""
+        facts = await self._tokenizer.facts()
+        model = schemas.Model(
+            id=self._settings.model_id,
+            created=self._started,
+            owned_by="samtok",
+            fingerprint=facts.fingerprint,
+            capabilities=["encode", "decode"],
+        )
+        return schemas.ModelList(data=[model])
+
+    async def encode(self, request: schemas.EncodeRequest) -> schemas.EncodeResponse:
+        """Masks of an image → two words each."""
+        call = await asyncio.to_thread(_read_encode, request, self._limits)
+        encoded = _check(await self._tokenizer.encode(call))
+        self._figures.count_call(encoded.served)
+        return _write_encoded(call, encoded)
+
+    async def decode(self, request: schemas.DecodeRequest) -> schemas.DecodeResponse:
+        """Words, or a text with words in it → masks on an image."""
+        call, spans = await asyncio.to_thread(_read_decode, request, self._limits)
+        decoded = _check(await self._tokenizer.decode(call))
+        self._figures.count_call(decoded.served)
+        return await asyncio.to_thread(_write_decoded, call, spans, decoded, request.format)
+
+
+def _read_encode(request: schemas.EncodeRequest, limits: Limits) -> EncodeCall:
+    image = read_image(request.image, limits)
+    masks = read_masks(request.masks, image.height, image.width, limits)
+    return EncodeCall(image, masks, request.reconstruct)
+
+
+def _write_encoded(call: EncodeCall, encoded: Encoded) -> schemas.EncodeResponse:
+    words = format_codes(encoded.codes)
+    times = Counter(words)
+    iou = encoded.reconstruction_iou or (None,) * len(words)
+    masks = [
+        schemas.MaskWords(
+            words=text,
+            codes=codes,
+            box=_as_box(rle_box(mask)),
+            area=rle_area(mask),
+            collides=times[text] > 1,
+            reconstruction_iou=overlap,
+        )
+        for text, codes, mask, overlap in zip(words, encoded.codes, call.masks, iou, strict=True)
+    ]
+    return schemas.EncodeResponse(
+        image=_describe(call.image), tokenizer=encoded.served.fingerprint, masks=masks
+    )
+
+
+def _read_decode(
+    request: schemas.DecodeRequest, limits: Limits
+) -> tuple[DecodeCall, list[MaskSpan]]:
+    image = read_image(request.image, limits)
+    texts = [request.text] if request.text is not None else request.words or []
+    if (length := sum(map(len, texts))) > limits.max_text_characters:
+        raise refuse(
+            "text_too_long",
+            f"{length} characters; at most {limits.max_text_characters} are searched for words",
+        )
+    spans = [span for text in texts for span in parse(text)]
+    if request.words is not None:
+        spans = [_read_one(text, position) for position, text in enumerate(request.words)]
+    codes = tuple(span.codes for span in spans if span.codes)
+    height, width = request.size or (image.height, image.width)
+    check_num_masks(len(spans), height, width, limits)
+    return DecodeCall(image, codes, request.size), spans
+
+
+def _read_one(text: str, position: int) -> MaskSpan:
+    spans = parse(text)
+    if len(spans) != 1 or spans[0].codes is None:
+        raise refuse(
+            "words_unreadable",
+            f"entry {position} of words holds {len(spans)} masks, or one that cannot be read; each "
+            "holds one, e.g. <|mt_start|><|mt_0011|><|mt_0347|><|mt_end|>; text takes anything",
+        )
+    return spans[0]
+
+
+def _write_decoded(
+    call: DecodeCall, spans: Sequence[MaskSpan], decoded: Decoded, form: schemas.MaskFormat
+) -> schemas.DecodeResponse:
+    rles = iter(decoded.masks)
+    masks = [_write_span(span, next(rles) if span.codes else None, form) for span in spans]
+    return schemas.DecodeResponse(
+        image=_describe(call.image), tokenizer=decoded.served.fingerprint, masks=masks
+    )
+
+
+def _write_span(span: MaskSpan, rle: Rle | None, form: schemas.MaskFormat) -> schemas.DecodedMask:
+    area = None if rle is None else rle_area(rle)
+    return schemas.DecodedMask(
+        start=span.start,
+        end=span.end,
+        status=span.status,
+        defects=list(span.defects),
+        codes=span.codes,
+        mask=None if rle is None else write_mask(decode_rle(rle), form),
+        box=_as_box(rle_box(rle)) if rle is not None and area else None,
+        area=area,
+    )
+
+
+def _describe(image: SentImage) -> schemas.ImageFacts:
+    return schemas.ImageFacts(sha256=image.sha256, height=image.height, width=image.width)
+
+
+def _as_box(box: np.ndarray) -> tuple[int, int, int, int]:
+    x0, y0, x1, y1 = (int(side) for side in box)
+    return x0, y0, x1, y1
+
+
+def _check(answer: Answered | Refused) -> Answered:
+    if isinstance(answer, Refused):
+        raise refuse(answer.reason, answer.detail)
+    return answer
+
+
+async def _answer_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ApiError)
+    return JSONResponse(error.body(), error.status, headers=error.headers())
+
+
+async def _answer_invalid(request: Request, error: Exception) -> JSONResponse:
+    """The first thing wrong with a body, named without what was sent."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"] if part != "body") or "the body"
+    return await _answer_error(request, refuse("body_malformed", f"{place}: {first['msg']}"))
+
+
+async def _answer_http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    codes = {404: "not_found", 405: "method_not_allowed"}
+    code = codes.get(error.status_code, "body_malformed")
+    refused = refuse(code, str(error.detail), status=error.status_code)
+    answer = await _answer_error(request, refused)
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+async def _answer_failure(request: Request, _: Exception) -> JSONResponse:
+    """The gate logs what happened; the client learns that something did."""
+    return await _answer_error(request, failed())

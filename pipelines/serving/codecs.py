@@ -1,0 +1,170 @@
+"""Images and masks as they travel in requests and answers ↔ what the tokenizer takes."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import io
+import re
+import warnings
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from PIL import Image
+
+from pipelines.serving.calls import SentImage
+from pipelines.serving.errors import refuse
+from pipelines.serving.limits import Limits
+from pipelines.serving.schemas import Mask, MaskFormat, RleMask
+from samtok.errors import InputError
+from samtok.masks import Rle, bitmap_to_mask, encode_rle, mask_to_polygons, segmentation_to_rle
+
+_DATA_URL: Final = re.compile(r"data:([a-z]+/[a-z0-9.+-]+);base64,", re.IGNORECASE)
+_MEDIA_TYPES: Final = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
+_MASK_MODES: Final = ("1", "L")
+
+
+def read_image(text: str, limits: Limits) -> SentImage:
+    """An image of a request: its header is read, its pixels are left alone.
+
+    Args:
+        text: the file in base64, bare or as a data URL.
+        limits: of requests.
+
+    Raises:
+        ApiError: ``image_not_base64``, ``image_url_refused``, ``image_unreadable``,
+            ``image_type_mismatch`` or ``image_too_large``.
+    """
+    content, declared = _read_base64(text, "image")
+    media_type, (width, height), _ = _read_header(content, tuple(_MEDIA_TYPES), "image")
+    if declared is not None and declared != media_type:
+        raise refuse(
+            "image_type_mismatch", f"the data URL says {declared}, but the file is {media_type}"
+        )
+    if width * height > limits.max_image_pixels:
+        raise refuse(
+            "image_too_large",
+            f"the image is {width} x {height}; at most {limits.max_image_pixels} pixels are read",
+        )
+    return SentImage(content, hashlib.sha256(content).hexdigest(), height, width)
+
+
+def read_masks(masks: Sequence[Mask], height: int, width: int, limits: Limits) -> tuple[Rle, ...]:
+    """The masks of a request, checked, in the one form that travels on.
+
+    Args:
+        masks: as sent.
+        height: of the image, pixels.
+        width: of the image, pixels.
+        limits: of requests.
+
+    Raises:
+        ApiError: ``too_many_masks``, or what is wrong with a mask; the message has its position.
+    """
+    check_num_masks(len(masks), height, width, limits)
+    rles = []
+    for position, mask in enumerate(masks):
+        try:
+            rles.append(
+                segmentation_to_rle(_read_segmentation(mask, (width, height)), height, width)
+            )
+        except InputError as error:
+            raise refuse(error.reason, f"mask {position}: {error.detail}") from None
+    return tuple(rles)
+
+
+def check_num_masks(num_masks: int, height: int, width: int, limits: Limits) -> None:
+    """Refuse more masks than a call may have, or more than fit in memory at this size.
+
+    Raises:
+        ApiError: ``too_many_masks`` or ``masks_too_large``.
+    """
+    if num_masks > limits.max_masks:
+        raise refuse("too_many_masks", f"{num_masks} masks; at most {limits.max_masks} in a call")
+    if num_masks * height * width > limits.max_mask_pixels:
+        raise refuse(
+            "masks_too_large",
+            f"{num_masks} masks of {width} x {height}; at most {limits.max_mask_pixels} pixels "
+            "of masks in a call",
+        )
+
+
+def write_mask(mask: np.ndarray, form: MaskFormat) -> Mask:
+    """A mask for an answer.
+
+    Args:
+        mask: bool, shape (H, W).
+        form: asked for; each gives back exactly this mask.
+    """
+    if form == "polygons":
+        return Mask(polygons=mask_to_polygons(mask))
+    if form == "png":
+        file = io.BytesIO()
+        Image.fromarray(mask).save(file, format="PNG")
+        return Mask(png=base64.b64encode(file.getvalue()).decode("ascii"))
+    rle = encode_rle(mask)
+    return Mask(rle=RleMask(size=(rle["size"][0], rle["size"][1]), counts=rle["counts"]))
+
+
+def _read_segmentation(mask: Mask, size: tuple[int, int]) -> Any:
+    if mask.rle is not None:
+        return {"size": list(mask.rle.size), "counts": mask.rle.counts}
+    if mask.polygons is not None:
+        return mask.polygons
+    assert mask.png is not None
+    return encode_rle(_read_mask_png(mask.png, size))
+
+
+def _read_mask_png(text: str, size: tuple[int, int]) -> np.ndarray:
+    content, _ = _read_base64(text, "mask")
+    _, found, mode = _read_header(content, ("PNG",), "mask")
+    if found != size:
+        raise InputError(
+            "mask_size_mismatch",
+            f"the PNG is {found[0]} x {found[1]}, the image {size[0]} x {size[1]}",
+        )
+    if mode not in _MASK_MODES:
+        raise InputError("bitmap_malformed", f"the PNG has mode {mode}; one channel is expected")
+    try:
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+            return bitmap_to_mask(np.asarray(image))
+    except InputError:
+        raise
+    except Exception as error:  # PIL's readers let whatever a broken file causes escape
+        raise InputError("bitmap_malformed", f"the PNG cannot be decoded: {error}") from error
+
+
+def _read_base64(text: str, what: str) -> tuple[bytes, str | None]:
+    """The bytes, and the media type that a data URL declares."""
+    declared = None
+    if match := _DATA_URL.match(text):
+        declared, text = match[1].lower(), text[match.end() :]
+    elif "://" in text[:32] or text.startswith("data:"):
+        raise refuse(
+            f"{what}_url_refused",
+            f"the {what} is an address; only data URLs in base64 are read, nothing is fetched",
+        )
+    try:
+        content = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise refuse(f"{what}_not_base64", f"the {what} is not base64: {error}") from None
+    return content, declared
+
+
+def _read_header(
+    content: bytes, formats: tuple[str, ...], what: str
+) -> tuple[str, tuple[int, int], str]:
+    """Media type, (width, height) and mode of a picture, nothing of it decoded."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(content), formats=formats) as image:
+                assert image.format is not None
+                return _MEDIA_TYPES[image.format], image.size, image.mode
+    except Image.DecompressionBombError:
+        raise refuse(f"{what}_too_large", f"the {what} declares too many pixels") from None
+    except Exception:  # PIL's readers let whatever a broken file causes escape
+        kinds = ", ".join(_MEDIA_TYPES[kind] for kind in formats)
+        raise refuse(f"{what}_unreadable", f"the {what} is none of {kinds}, or broken") from None

@@ -1,0 +1,169 @@
+"""The service on Ray Serve: an ingress, and replicas that hold the tokenizer."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+from ray import serve
+from ray.exceptions import RayActorError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+from starlette.types import ASGIApp
+
+from pipelines.serving.api import ApiSettings, build_app
+from pipelines.serving.calls import (
+    Call,
+    DecodeCall,
+    Decoded,
+    EncodeCall,
+    Encoded,
+    Refused,
+    TokenizerFacts,
+)
+from pipelines.serving.engine import Answer, TokenizerEngine
+from pipelines.serving.errors import overloaded
+from samtok.tokenizer import SAMTok
+
+APPLICATION: Final = "samtok"
+
+_BATCHES_AHEAD: Final = 2
+"""Calls a replica takes on, in batches: the one that runs and the one that gathers."""
+_SPARE_INGRESS_CALLS: Final = 16
+"""Beyond the pending ones, for those that are turned away and for probes."""
+_RETRY_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReplicaSettings:
+    """The replicas that hold the tokenizer."""
+
+    source: str
+    """As for ``SAMTok.from_pretrained``; every node must be able to read it."""
+    num_replicas: int
+    cpus: float
+    """Of each, for torch threads."""
+    gpus: float
+    """Of each; 0 runs on the CPU."""
+    cache_bytes: int
+    """For embeddings, in each."""
+    max_batch_size: int
+    """Calls taken together."""
+    batch_wait_seconds: float
+    """How long a call waits for company."""
+
+
+class TokenizerReplica:
+    """A tokenizer and its cache in an actor; one thread computes, the event loop gathers calls."""
+
+    def __init__(self, settings: ReplicaSettings) -> None:
+        torch.set_num_threads(max(1, round(settings.cpus)))
+        self._engine = TokenizerEngine(
+            SAMTok.from_pretrained(settings.source), cache_bytes=settings.cache_bytes
+        )
+        self._facts = TokenizerFacts(settings.source, self._engine.fingerprint)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenizer")
+        self._gather.set_max_batch_size(settings.max_batch_size)
+        self._gather.set_batch_wait_timeout_s(settings.batch_wait_seconds)
+
+    async def call(self, call: Call) -> Answer:
+        """The answer to one call, computed with those that arrive at the same time."""
+        answer: Answer = await self._gather((call, time.monotonic()))
+        return answer
+
+    async def facts(self) -> TokenizerFacts:
+        """What is loaded here."""
+        return self._facts
+
+    @serve.batch  # type: ignore[untyped-decorator]
+    async def _gather(self, arrivals: list[tuple[Call, float]]) -> list[Answer]:
+        began = time.monotonic()
+        calls = [call for call, _ in arrivals]
+        answers = await asyncio.get_running_loop().run_in_executor(
+            self._thread, self._engine.run, calls
+        )
+        return [
+            _note_wait(answer, began - arrived)
+            for answer, (_, arrived) in zip(answers, arrivals, strict=True)
+        ]
+
+
+class Ingress:
+    """The routes, in front of the replicas."""
+
+    def __init__(self, settings: ApiSettings, tokenizer: Any) -> None:
+        self._settings = settings
+        self._tokenizer = tokenizer
+        log = logging.getLogger("samtok.serving")
+        log.setLevel(logging.INFO)
+        log.addHandler(logging.StreamHandler())  # a worker's own shows warnings only
+
+    def __serve_build_asgi_app__(self) -> ASGIApp:
+        """Asked for by Ray Serve once the replica stands."""
+        return build_app(self._settings, RemoteTokenizer(self._tokenizer))
+
+
+class RemoteTokenizer:
+    """The replicas as the routes know them.
+
+    Args:
+        handle: of the deployment.
+    """
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+
+    async def encode(self, call: EncodeCall) -> Encoded | Refused:
+        """Codes of masks."""
+        encoded: Encoded | Refused = await self._ask("call", call)
+        return encoded
+
+    async def decode(self, call: DecodeCall) -> Decoded | Refused:
+        """Masks of codes."""
+        decoded: Decoded | Refused = await self._ask("call", call)
+        return decoded
+
+    async def facts(self) -> TokenizerFacts:
+        """What a replica says."""
+        facts: TokenizerFacts = await self._ask("facts")
+        return facts
+
+    async def _ask(self, method: str, *arguments: Any) -> Any:
+        try:
+            return await getattr(self._handle, method).remote(*arguments)
+        except BackPressureError:
+            raise overloaded("too many calls wait", retry_after=_RETRY_SECONDS) from None
+        except (RayActorError, DeploymentUnavailableError):
+            raise overloaded("a replica was lost", retry_after=_RETRY_SECONDS) from None
+
+
+def build_application(api: ApiSettings, replicas: ReplicaSettings) -> serve.Application:
+    """The whole service, ready for ``serve.run``."""
+    tokenizer = serve.deployment(
+        TokenizerReplica,
+        name="tokenizer",
+        num_replicas=replicas.num_replicas,
+        ray_actor_options={"num_cpus": replicas.cpus, "num_gpus": replicas.gpus},
+        max_ongoing_requests=_BATCHES_AHEAD * replicas.max_batch_size,
+        max_queued_requests=api.limits.max_pending,
+    ).bind(replicas)
+    ingress = serve.deployment(
+        serve.ingress()(Ingress),
+        name="ingress",
+        ray_actor_options={"num_cpus": 0},  # it mostly waits
+        max_ongoing_requests=api.limits.max_pending + _SPARE_INGRESS_CALLS,
+        max_queued_requests=api.limits.max_pending,
+    )
+    return ingress.bind(api, tokenizer)
+
+
+def _note_wait(answer: Answer, seconds: float) -> Answer:
+    if isinstance(answer, Refused):
+        return answer
+    served = dataclasses.replace(answer.served, waited_seconds=seconds)
+    return dataclasses.replace(answer, served=served)

@@ -1,0 +1,42 @@
+"""How much one request may ask for, and one client in a minute."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from samtok.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """Bounds of requests; what exceeds one is refused with its name."""
+
+    max_request_bytes: int = 32 << 20
+    """Largest body, in bytes, as it arrives; counted while reading (413)."""
+    max_image_pixels: int = 1 << 24
+    """Largest image, width x height, read from its header before it is decoded (422)."""
+    max_masks: int = 64
+    """Most masks, or mask words to decode, of one call (422)."""
+    max_mask_pixels: int = 1 << 27
+    """Largest product of masks and their pixels in one call; bounds memory (422)."""
+    max_text_characters: int = 65536
+    """Longest text, or list of words together, to look for mask words in (422)."""
+    requests_per_minute: float = 600.0
+    """Calls per client and minute in the long run, above 0; a client is an API key, or without
+    keys an address (429)."""
+    burst: int = 60
+    """Calls a client may make at once after a pause (429)."""
+    max_pending: int = 64
+    """Calls being read, waiting or computed at once; one more is turned away (503)."""
+    max_body_seconds: float = 30.0
+    """Time a client may take to send a body, in seconds (408)."""
+    max_call_seconds: float = 120.0
+    """Time a call may take once it is read, waiting included, in seconds (504)."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if not value > 0:
+                flag = field.name.replace("_", "-")
+                raise ConfigError(f"--limits.{flag} is {value}; it must be above 0")

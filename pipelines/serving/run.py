@@ -1,0 +1,133 @@
+"""The job: check the settings, start the service, keep it up until it is told to stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from ray import serve
+from ray.serve.config import HTTPOptions, ProxyLocation
+
+from pipelines.cluster import connect, is_joined_cluster
+from pipelines.serving.access import check_exposure, read_key_digests
+from pipelines.serving.api import ApiSettings
+from pipelines.serving.deployments import APPLICATION, ReplicaSettings, build_application
+from pipelines.serving.limits import Limits
+from samtok.errors import ConfigError
+from samtok.tokenizer import SAMTok
+
+_MIB: Final = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServeModelConfig:
+    """Settings of the service."""
+
+    tokenizer: str = "tiny"
+    """tiny (packaged), a folder with config.json and model.safetensors, or a published .pth file.
+    Every node must be able to read it."""
+    host: str = "127.0.0.1"
+    """Address to listen on. Anything but this machine's own needs --api-keys."""
+    port: int = 8000
+    """Port to listen on, 1 to 65535."""
+    api_keys: str | None = None
+    """File of the keys that are let in, one a line, 16 characters or more each; a client sends
+    'Authorization: Bearer KEY'. The service keeps their digests only."""
+    num_replicas: int = 1
+    """Replicas of the tokenizer. Each has its own cache."""
+    cpus_per_replica: float = 1.0
+    """CPUs of a replica; its torch threads."""
+    gpus_per_replica: float = 0.0
+    """GPUs of a replica: 0 runs on the CPU; 0.5 puts two on a GPU."""
+    cache_mib: int = 512
+    """Memory for embeddings of images seen lately, in MiB, in each replica; 0 keeps none. An image
+    takes 0.4 MiB with tiny and 16 MiB at 1024 x 1024."""
+    max_batch_size: int = 32
+    """Calls that a replica takes together."""
+    batch_wait_ms: float = 4.0
+    """How long a call waits for company before a batch starts, in milliseconds."""
+    limits: Limits = field(default_factory=Limits)
+    """What one request may ask for, and one client in a minute."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.port <= 65535:
+            raise ConfigError(f"--port is {self.port}; it must be 1 to 65535")
+        for name in ("num_replicas", "max_batch_size"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"--{_flag(name)} is {getattr(self, name)}; at least 1 is needed")
+        for name in ("cache_mib", "gpus_per_replica", "batch_wait_ms"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"--{_flag(name)} is {getattr(self, name)}; at least 0 is needed")
+        if self.cpus_per_replica <= 0:
+            raise ConfigError(f"--cpus-per-replica is {self.cpus_per_replica}; it must be above 0")
+
+
+def run_service(config: ServeModelConfig, *, announce: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM, then let calls end and take the service down.
+
+    Args:
+        config: settings.
+        announce: told the address once calls are answered.
+
+    Raises:
+        ConfigError: it would be open to others without keys, or the port is taken; nothing runs.
+        CheckpointError: the tokenizer cannot be loaded; nothing runs.
+    """
+    key_digests = read_key_digests(config.api_keys) if config.api_keys else ()
+    check_exposure(config.host, key_digests)
+    SAMTok.from_pretrained(config.tokenizer, device="cpu")  # a broken one would fail in replicas
+    if not is_joined_cluster():
+        _check_port(config.host, config.port)
+        # With the 5 s of Ray's default, the proxy is restarted for ever on a busy machine.
+        os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60")
+    connect()
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):  # after Ray, which sets handlers of its own
+        signal.signal(number, lambda *_: stop.set())
+    start_service(config, key_digests)
+    try:
+        announce(f"http://{config.host}:{config.port}")
+        stop.wait()
+    finally:
+        serve.delete(APPLICATION)
+
+
+def start_service(config: ServeModelConfig, key_digests: tuple[str, ...] = ()) -> None:
+    """Deploy on the cluster this process is connected to, or update what runs there.
+
+    Returns when calls are answered. A new tokenizer replaces replicas one after another.
+    """
+    location = ProxyLocation.EveryNode if is_joined_cluster() else ProxyLocation.HeadOnly
+    serve.start(
+        proxy_location=location, http_options=HTTPOptions(host=config.host, port=config.port)
+    )
+    api = ApiSettings(model_id=config.tokenizer, limits=config.limits, key_digests=key_digests)
+    replicas = ReplicaSettings(
+        source=config.tokenizer,
+        num_replicas=config.num_replicas,
+        cpus=config.cpus_per_replica,
+        gpus=config.gpus_per_replica,
+        cache_bytes=config.cache_mib * _MIB,
+        max_batch_size=config.max_batch_size,
+        batch_wait_seconds=config.batch_wait_ms / 1000,
+    )
+    serve.run(build_application(api, replicas), name=APPLICATION, route_prefix="/")
+
+
+def _check_port(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ConfigError(f"--host {host} --port {port} cannot be used: {error}") from error
+
+
+def _flag(name: str) -> str:
+    return name.replace("_", "-")

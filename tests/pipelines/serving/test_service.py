@@ -1,0 +1,139 @@
+"""The service as it runs: Ray Serve on a real local cluster, real sockets, a killed replica."""
+
+import json
+import os
+import signal
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import numpy as np
+import pytest
+
+from samtok.masks import decode_rle
+from samtok.words import format_codes
+from tests.pipelines.serving.conftest import as_png, as_rle
+from tests.ray_workers import find_workers
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def post(serve_port):
+    """Posts JSON to a running service; gives status, body and headers."""
+    from ray import serve
+
+    from pipelines.serving.deployments import APPLICATION
+    from pipelines.serving.limits import Limits
+    from pipelines.serving.run import ServeModelConfig, start_service
+
+    limits = Limits(requests_per_minute=100_000, burst=10_000)
+    start_service(ServeModelConfig(port=serve_port, limits=limits, batch_wait_ms=50))
+
+    def post(path, body=None):
+        content = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{serve_port}{path}", content, {"Content-Type": "application/json"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=120) as answer:
+                return answer.status, answer.read(), answer.headers
+        except urllib.error.HTTPError as error:
+            return error.code, error.read(), error.headers
+
+    yield post
+    serve.delete(APPLICATION)
+
+
+def read_figures(post, name):
+    """Sum of the samples of a figure."""
+    lines = post("/metrics")[1].decode().splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
+
+
+def run_together(function, arguments):
+    """Results of as many threads, started at once."""
+    results = [None] * len(arguments)
+
+    def work(position):
+        results[position] = function(arguments[position])
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(len(arguments))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
+def test_simultaneous_clients_get_the_librarys_words_and_masks(post, tokenizer, scenes):
+    picture, masks = scenes[0]
+    image = as_png(picture)
+    bodies = [{"image": image, "masks": [as_rle(m)]} for m in masks]
+    before = read_figures(post, 'samtok_embedding_cache_total{result="miss"}')
+    answers = run_together(lambda body: post("/v1/encode", body), bodies * 2)
+    assert {status for status, _, _ in answers} == {200}
+    words = [json.loads(content)["masks"][0]["words"] for _, content, _ in answers]
+    codes = tokenizer.encode(picture, masks)
+    assert words == format_codes(codes) * 2
+    misses = read_figures(post, 'samtok_embedding_cache_total{result="miss"}') - before
+    assert misses == 1  # one backbone pass for all of them
+    batches = read_figures(post, "samtok_batch_size_sum") / read_figures(
+        post, "samtok_batch_size_count"
+    )
+    assert batches > 1
+
+    decodes = [{"image": image, "words": [w]} for w in words[: len(masks)]]
+    decoded = run_together(lambda body: post("/v1/decode", body), decodes)
+    expected = [tokenizer.decode(picture, codes[n : n + 1]).numpy()[0] for n in range(len(masks))]
+    for (_, content, headers), true in zip(decoded, expected, strict=True):
+        shown = decode_rle(json.loads(content)["masks"][0]["mask"]["rle"])
+        assert np.array_equal(shown, true)
+        assert headers["x-request-id"]
+
+
+def test_refusals_pass_through_ray(post, scenes):
+    picture, _ = scenes[1]
+    status, content, _ = post("/v1/decode", {"image": as_png(picture)[:-4000], "text": "x"})
+    assert (status, json.loads(content)["error"]["code"]) == (422, "image_unreadable")
+
+
+def test_a_killed_replica_gives_no_wrong_answer(post, tokenizer, scenes):
+    picture, masks = scenes[2]
+    bodies = [{"image": as_png(picture), "masks": [as_rle(m)]} for m in masks]
+    expected = format_codes(tokenizer.encode(picture, masks))
+    stop = threading.Event()
+    seen = []
+
+    def client(number):
+        while not stop.is_set():
+            n = number % len(masks)
+            status, content, headers = post("/v1/encode", bodies[n])
+            seen.append((status, json.loads(content), headers.get("retry-after"), expected[n]))
+
+    killer = threading.Timer(1.0, _kill_replica)
+    threads = [threading.Thread(target=client, args=(n,)) for n in range(4)]
+    for thread in [*threads, killer]:
+        thread.start()
+    killer.join()
+    deadline = time.monotonic() + 60
+    killed_at = len(seen)
+    while time.monotonic() < deadline and not any(s[0] == 200 for s in seen[killed_at + 8 :]):
+        time.sleep(0.2)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert any(s[0] == 200 for s in seen[killed_at + 8 :]), "the replica was not replaced"
+    for status, content, retry_after, words in seen:
+        if status == 200:
+            assert content["masks"][0]["words"] == words
+        else:
+            assert (status, content["error"]["code"]) == (503, "overloaded")
+            assert retry_after
+
+
+def _kill_replica():
+    """End the process of the tokenizer's replica, as the kernel would."""
+    (replica,) = find_workers("ServeReplica:samtok:tokenizer")
+    os.kill(replica, signal.SIGKILL)
