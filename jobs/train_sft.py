@@ -1,17 +1,20 @@
 r"""Teach a language model to read and write masks, by next-token prediction on Ray Train.
 
 Examples:
-    python jobs/train_sft.py --preset tiny --conversations out/dialogues --output out/sft
+    python jobs/train_sft.py --preset tiny --model out/base/model --conversations out/dialogues \
+        --output out/sft
     python jobs/train_sft.py --preset lora --model Qwen/Qwen3-VL-4B-Instruct \
         --tokenizer s3://bucket/tokenizer --conversations s3://bucket/dialogues s3://bucket/vqa \
         --conversation-weights 4 1 --validation-conversations s3://bucket/dialogues-val \
         --output s3://bucket/sft --num-workers 8 --gpus-per-worker 1
     ray job submit --working-dir . -- python jobs/train_sft.py --preset tiny \
-        --conversations s3://bucket/dialogues --output s3://bucket/sft --num-workers 2
+        --model /shared/base/model --conversations s3://bucket/dialogues \
+        --output s3://bucket/sft --num-workers 2
 
 Conversations come from jobs/build_dialogues.py and must be made with --tokenizer. The loss is that
-of answers only, a mean over all their tokens in a step. --preset tiny trains the packaged base;
-lora and full are for hub models on GPUs. Flags beside a preset win.
+of answers only, a mean over all their tokens in a step. --preset tiny is for the base that
+jobs/pretrain_tiny_base.py makes, on a CPU; lora and full are for hub models on GPUs. Flags beside a
+preset win.
 
 Writes OUTPUT/model (hub layout: load with samtok.mllm.load_mllm or transformers; LoRA is merged
 unless --no-merge-lora), OUTPUT/ray_train (the best checkpoint by validation and the last),

@@ -38,7 +38,6 @@ images of 8 masks for its 1,024 masks a step; 209M masks are 204,000 steps."""
 
 SFT_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
     "tiny": {
-        "model": "tiny",
         "tokenizer": "tiny",
         "conversations_per_step": 48,
         "conversations_per_lane": 24,
@@ -72,4 +71,5 @@ SFT_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
         },
     },
 }
-"""tiny: the packaged base, on a CPU. lora and full: hub models on GPUs, not run here."""
+"""tiny: the base of jobs/pretrain_tiny_base.py, on a CPU. lora and full: hub models on GPUs, not run
+here."""

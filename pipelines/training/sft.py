@@ -67,9 +67,10 @@ class TrainSftConfig(TrainingJobConfig):
     """Conversations of each task that the model answers at a validation, for a picture; 0: none."""
     max_new_tokens: int = 256
     """Those answers are cut after so many tokens."""
-    model: str = "tiny"
-    """Model to start from: tiny, a folder in hub layout, or a hub id; its vocabulary is extended by
-    the mask words unless it has them."""
+    model: str
+    """Model to start from: a folder in hub layout, such as OUTPUT/model of
+    jobs/pretrain_tiny_base.py, or a hub id; its vocabulary is extended by the mask words unless it
+    has them."""
     tokenizer: str = "tiny"
     """Mask tokenizer that the conversations were made with: tiny, a folder, or a hub id."""
     conversations_per_step: int = 16

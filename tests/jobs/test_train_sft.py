@@ -21,9 +21,13 @@ def test_help_teaches(run):
     ("arguments", "message"),
     [
         (["--output", "x"], "--conversations"),
+        (["--conversations", "c", "--output", "x"], "--model"),
         (["--preset", "large", "--output", "x"], "allowed are tiny, lora, full"),
-        (["--conversations", "nowhere", "--output", "x"], "nothing to read at"),
-        (["--conversations", "c", "--output", "x", "--num-workers", "3"], "3 workers"),
+        (["--model", "m", "--conversations", "nowhere", "--output", "x"], "nothing to read at"),
+        (
+            ["--model", "m", "--conversations", "c", "--output", "x", "--num-workers", "3"],
+            "3 workers",
+        ),
     ],
 )
 def test_bad_settings_are_one_message(run, arguments, message, tmp_path):
