@@ -71,5 +71,4 @@ SFT_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
         },
     },
 }
-"""tiny: the base of jobs/pretrain_tiny_base.py, on a CPU. lora and full: hub models on GPUs, not run
-here."""
+"""tiny: the base of jobs/pretrain_tiny_base.py, on a CPU. lora, full: hub models, on GPUs."""
