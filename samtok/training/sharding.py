@@ -21,7 +21,10 @@ from samtok.training.collectives import num_processes
 
 
 def replicate(module: nn.Module, device: torch.device) -> nn.Module:
-    """Wrap for DDP; the module itself with one process."""
+    """Wrap for DDP; the module itself with one process.
+
+    Buffers are left alone: codebooks are kept equal by their own sums.
+    """
     if num_processes() == 1:
         return module
     ids = [device] if device.type == "cuda" else None

@@ -16,13 +16,11 @@ Letters: L lanes, W processes, N masks, D codebooks, C channels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from samtok.errors import CheckpointError
 from samtok.tokenizer.kmeans import cluster
@@ -43,6 +41,7 @@ from samtok.tokenizer.training.objective import (
 from samtok.training.collectives import gather_rows, num_processes, sum_over_processes
 from samtok.training.lanes import first_lane, seed_of_lane
 from samtok.training.optimizers import Optimizers
+from samtok.training.sharding import replicate, without_sync
 
 _RESTARTS_LANE, _KMEANS_LANE = -1, -2
 """Lanes that no batch has: sources of randomness shared by all processes."""
@@ -177,8 +176,7 @@ class TokenizerTrainer:
         self, batch: TrainingBatch, lane: int, scale: StepScale, *, is_last: bool
     ) -> Objective:
         module = self._module()
-        waits = isinstance(module, DistributedDataParallel) and not is_last
-        with module.no_sync() if waits else nullcontext():  # type: ignore[operator]
+        with without_sync(module, waits=not is_last):
             result: Objective = module(
                 batch,
                 scale,
@@ -195,14 +193,7 @@ class TokenizerTrainer:
         if self._parallel is None or self._wrapped_quantizing != self.is_quantizing:
             self._wrapped_quantizing = self.is_quantizing
             choose_trainable(self._objective, quantize=self.is_quantizing)
-            self._parallel = self._objective
-            if num_processes() > 1:
-                self._parallel = DistributedDataParallel(
-                    self._objective,
-                    device_ids=[self.device] if self.device.type == "cuda" else None,
-                    forward_sync_buffers=False,  # codebooks are kept equal by their own sums
-                )
-        assert self._parallel is not None
+            self._parallel = replicate(self._objective, self.device)
         return self._parallel
 
     def _update_codebooks(self, results: list[Objective]) -> None:
