@@ -68,7 +68,7 @@ def extend_vocabulary(model: Any, processor: Any, *, seed: int = 0) -> bool:
         new_words = list_mask_words()
     new_ids = {vocabulary[word] for word in new_words}
     old_rows = sorted({row for row in vocabulary.values() if row < num_rows} - new_ids)
-    tables = _list_tables(model)
+    tables = list_tables(model)
     new_rows = sorted(new_ids.union(range(num_rows, len(tables[0]))))
     generator = torch.Generator().manual_seed(seed)
     for table in tables:
@@ -90,6 +90,13 @@ def add_mask_words(tokenizer: Any) -> list[str]:
     return new_words
 
 
+def list_tables(model: Any) -> list[torch.Tensor]:
+    """The embeddings' (V, C) weights and, where it has its own, the head's."""
+    embeddings = model.get_input_embeddings().weight
+    head = model.get_output_embeddings().weight
+    return [embeddings] if head is embeddings else [embeddings, head]
+
+
 def mask_token_ids(tokenizer: Any) -> MaskTokenIds:
     """Find the mask words in a vocabulary.
 
@@ -107,13 +114,6 @@ def mask_token_ids(tokenizer: Any) -> MaskTokenIds:
     return MaskTokenIds(
         start, end, torch.tensor(codes[:CODEBOOK_SIZE]), torch.tensor(codes[CODEBOOK_SIZE:])
     )
-
-
-def _list_tables(model: Any) -> list[torch.Tensor]:
-    """The embeddings' (V, C) weights and, where it has its own, the head's."""
-    embeddings = model.get_input_embeddings().weight
-    head = model.get_output_embeddings().weight
-    return [embeddings] if head is embeddings else [embeddings, head]
 
 
 def _draw_rows(old: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:

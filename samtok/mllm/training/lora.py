@@ -14,7 +14,8 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
 
 from samtok.mllm.training.config import SftConfig
-from samtok.mllm.training.parts import list_learning_parts, list_tables, split_parts
+from samtok.mllm.training.parts import list_learning_parts, split_parts
+from samtok.mllm.vocabulary import list_tables
 
 
 def add_adapters(model: Any, config: SftConfig) -> PeftModel:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import nn
 
 from samtok.mllm.training.config import SftConfig
@@ -51,8 +50,3 @@ def choose_trainable(model: Any, config: SftConfig) -> None:
 def list_layers(model: Any) -> list[nn.Module]:
     """The transformer layers of vision tower and language model."""
     return [*model.model.visual.blocks, *model.model.language_model.layers]
-
-
-def list_tables(model: Any) -> list[torch.Tensor]:
-    """Weights of embeddings and head, shape (V, C); the same one twice where they are tied."""
-    return [model.get_input_embeddings().weight, model.get_output_embeddings().weight]

@@ -15,14 +15,13 @@ class RowRate:
     """Makes an optimizer's step on the mask words' rows longer or shorter.
 
     Args:
-        tables: weights of embeddings and head, shape (V, C); the same one twice where they are
-            tied.
+        tables: weights of embeddings and, where it has its own, the head; shape (V, C).
         mllm: whose tokenizer says which rows.
         rate: multiple of the step.
     """
 
     def __init__(self, tables: Sequence[torch.Tensor], mllm: Mllm, rate: float) -> None:
-        self._tables = list({id(table): table for table in tables}.values())
+        self._tables = tables
         self._rate = rate
         ids = mask_token_ids(mllm.tokenizer)
         self._rows = torch.cat([torch.tensor([ids.start, ids.end]), ids.book_0, ids.book_1])

@@ -22,8 +22,9 @@ from samtok.mllm.training.batches import SftBatch
 from samtok.mllm.training.config import SftConfig
 from samtok.mllm.training.lora import add_adapters
 from samtok.mllm.training.objective import AnswerLosses, AnswerObjective, count_answer_tokens
-from samtok.mllm.training.parts import choose_trainable, list_layers, list_tables
+from samtok.mllm.training.parts import choose_trainable, list_layers
 from samtok.mllm.training.row_rate import RowRate
+from samtok.mllm.vocabulary import list_tables
 from samtok.training.collectives import num_processes, sum_over_processes
 from samtok.training.lanes import first_lane, seed_of_lane
 from samtok.training.optimizers import Optimizers
