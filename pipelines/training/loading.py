@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from pipelines.training.corpora import CorpusImage, TrainingCorpus
 from pipelines.training.plan import Run, Window
-from pipelines.training.window_stage import WindowStage, cut_evenly
+from pipelines.training.window_stage import WindowStage, cut_items
 from samtok.errors import ConfigError
 from samtok.masks import Rle, decode_rles
 from samtok.tokenizer.image_transform import resize_image
@@ -65,7 +65,7 @@ class LoadStage(WindowStage):
                 f"makes {self.batches_per_window} micro-batches; leave images without masks out of "
                 "the corpus",
             )
-        yield from map(self._pack, cut_evenly(kept, self.batches_per_window))
+        yield from map(self._pack, cut_items(kept, self.batches_per_window))
 
     def _choose(self, rows: Iterator[CorpusImage], run: Run, row: int) -> _Chosen | None:
         image = next(rows)

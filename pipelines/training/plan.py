@@ -11,11 +11,11 @@ lane mixes its corpora by weight and shuffles within *windows* of a few hundred 
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -65,6 +65,16 @@ class Mixture:
     seed: int = 0
     """Of all orders."""
 
+    @classmethod
+    def of(cls, starts: Iterable[Sequence[int]], weights: Sequence[float], **settings: int) -> Self:
+        """Of corpora with these starts; without weights, they count by their numbers of images."""
+        starts = tuple(starts)
+        return cls(
+            starts=starts,
+            weights=tuple(weights) or tuple(float(each[-1]) for each in starts),
+            **settings,
+        )
+
     def __post_init__(self) -> None:
         if len(self.starts) != len(self.weights) or not self.starts:
             raise ConfigError(
@@ -90,7 +100,7 @@ def plan_windows(mixture: Mixture, lane: int, *, first: int = 0) -> Iterator[Win
     """
     streams = [_plan_runs(mixture, corpus, lane) for corpus in range(len(mixture.starts))]
     rest: list[Run | None] = [None] * len(streams)
-    for number in count():
+    for number in itertools.count():
         runs: list[Run] = []
         for corpus, wanted in enumerate(_share_out(mixture, lane, number)):
             taken, rest[corpus] = _take(streams[corpus], rest[corpus], wanted)
@@ -110,7 +120,7 @@ def _plan_runs(mixture: Mixture, corpus: int, lane: int) -> Iterator[Run]:
     starts = mixture.starts[corpus]
     size = starts[-1] // (_UNITS_PER_LANE * mixture.num_lanes)
     units = _cut_into_units(starts, max(1, min(mixture.images_per_unit, size)))
-    for epoch in count():
+    for epoch in itertools.count():
         order = np.random.default_rng([mixture.seed, 0, corpus, epoch]).permutation(len(units))
         for position in order[lane :: mixture.num_lanes].tolist():
             start, stop = units[position]
@@ -163,6 +173,12 @@ def check_lanes(num_lanes: int, num_workers: int) -> None:
             f"a step has {num_lanes} micro-batches and the training {num_workers} workers; make "
             "the first a multiple of the second, so that every worker has equally many"
         )
+
+
+def cut_evenly(length: int, number: int) -> list[tuple[int, int]]:
+    """[start, stop) of parts of a length that differ by at most one."""
+    bounds = np.linspace(0, length, number + 1).round().astype(int).tolist()
+    return list(itertools.pairwise(bounds))
 
 
 def lanes_of(num_lanes: int, rank: int, num_workers: int) -> Sequence[int]:

@@ -205,10 +205,9 @@ def check_sft(config: TrainSftConfig) -> _Checked:
         tuple(open_training_conversations(place, tokenizer.fingerprint) for place in places)
         for places in (config.conversations, config.validation_conversations)
     )
-    starts = tuple(corpus.starts for corpus in corpora)
-    mixture = Mixture(
-        starts=starts,
-        weights=config.conversation_weights or tuple(float(each[-1]) for each in starts),
+    mixture = Mixture.of(
+        (corpus.starts for corpus in corpora),
+        config.conversation_weights,
         num_lanes=config.num_lanes,
         images_per_window=config.conversations_per_window,
         seed=config.training.seed,

@@ -22,7 +22,7 @@ from pipelines.image_decoding import open_row_image
 from pipelines.training.conversations import ConversationCorpus, read_conversation
 from pipelines.training.encoded_rows import ENCODED, to_row
 from pipelines.training.plan import Run, Window
-from pipelines.training.window_stage import WindowStage, cut_evenly
+from pipelines.training.window_stage import WindowStage, cut_items
 from samtok.errors import ConfigError, InputError
 from samtok.mllm.collate import EncodedExample, Example, encode_example
 
@@ -106,10 +106,10 @@ class SftLoadStage(WindowStage):
     ) -> Sequence[Sequence[EncodedExample]]:
         number = self.batches_per_window
         if self.batching == "padded":
-            return cut_evenly(examples, number)
+            return cut_items(examples, number)
         if self.batching == "packed":
             return balance(examples, number)
-        groups = cut_evenly(sorted(examples, key=len), number)
+        groups = cut_items(sorted(examples, key=len), number)
         entropy = [self.mixture.seed, 4, window.lane, window.number]
         order = np.random.default_rng(entropy).permutation(number)
         return [groups[position] for position in order.tolist()]

@@ -19,6 +19,7 @@ from PIL import Image
 
 from pipelines.image_decoding import open_row_image
 from pipelines.training.conversations import ConversationCorpus
+from pipelines.training.plan import cut_evenly
 from pipelines.training.sft_loading import encode_row
 from samtok.dialogue_panel import DialogueItem, dialogue_panel
 from samtok.errors import InputError
@@ -109,16 +110,15 @@ class SftValidation:
 
     def _share_out(self) -> list[list[tuple[int, int]]]:
         """Of each corpus, the rows [start, stop) of every rank."""
-        shares = []
-        for corpus in self.corpora:
-            total = min(self.num_conversations, corpus.starts[-1])
-            bounds = np.linspace(0, total, num_processes() + 1).round().astype(int).tolist()
-            shares.append(list(itertools.pairwise(bounds)))
-        return shares
+        return [
+            cut_evenly(min(self.num_conversations, corpus.starts[-1]), num_processes())
+            for corpus in self.corpora
+        ]
 
     def _count_batches(self) -> int:
         """As many on every rank, as FSDP needs."""
-        sizes = [sum(int(b - a) for a, b in own) for own in zip(*self._share_out(), strict=True)]
+        shares = zip(*self._share_out(), strict=True)
+        sizes: list[int] = [sum(stop - start for start, stop in own) for own in shares]
         return math.ceil(max(sizes) / self.conversations_per_batch)
 
     def _encode(

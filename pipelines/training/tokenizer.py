@@ -136,6 +136,7 @@ class _Checked:
     """Settings that have been found usable, resolved."""
 
     corpora: tuple[TrainingCorpus, ...]
+    mixture: Mixture
     validation_corpus: TrainingCorpus
     shape: TokenizerConfig
     init_fingerprint: str | None
@@ -196,24 +197,20 @@ def check_training(config: TrainTokenizerConfig) -> _Checked:
         corpora = tuple(open_cached_corpus(place, backbone) for place in config.embeddings)
     else:
         corpora = tuple(open_training_corpus(place) for place in config.corpus)
-    _build_mixture(config, corpora)
+    mixture = Mixture.of(
+        (corpus.starts for corpus in corpora),
+        config.corpus_weights,
+        num_lanes=config.num_lanes,
+        images_per_window=config.images_per_window,
+        seed=config.training.seed,
+    )
     return _Checked(
         corpora=corpora,
+        mixture=mixture,
         validation_corpus=open_training_corpus(config.validation_corpus),
         shape=shape,
         init_fingerprint=init,
         tracking=check_tracking(config.tracking),
-    )
-
-
-def _build_mixture(config: TrainTokenizerConfig, corpora: tuple[TrainingCorpus, ...]) -> Mixture:
-    starts = tuple(corpus.starts for corpus in corpora)
-    return Mixture(
-        starts=starts,
-        weights=config.corpus_weights or tuple(float(each[-1]) for each in starts),
-        num_lanes=config.num_lanes,
-        images_per_window=config.images_per_window,
-        seed=config.training.seed,
     )
 
 
@@ -224,7 +221,7 @@ def _build_job(config: TrainTokenizerConfig, checked: _Checked, run_id: str | No
         training=config.training,
         stage=LoadStage(
             corpora=checked.corpora,
-            mixture=_build_mixture(config, checked.corpora),
+            mixture=checked.mixture,
             images_per_lane=config.images_per_lane,
             masks_per_image=config.masks_per_image,
             image_size=checked.shape.image_size,

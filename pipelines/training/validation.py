@@ -12,6 +12,7 @@ import torch.distributed as dist
 from PIL import Image
 
 from pipelines.training.corpora import CorpusImage, TrainingCorpus
+from pipelines.training.plan import cut_evenly
 from samtok.masks import decode_rles
 from samtok.metrics.image_measures import ImageMeasures, MeasureConfig, measure_image
 from samtok.metrics.reconstruction import autoencode, reconstruct
@@ -56,8 +57,7 @@ class Validation:
         tokenizer.network.eval()
         rank = dist.get_rank() if num_processes() > 1 else 0
         total = min(self.num_images, self.corpus.starts[-1])
-        bounds = np.linspace(0, total, num_processes() + 1).round().astype(int)
-        images = self.corpus.read(int(bounds[rank]), int(bounds[rank + 1]))
+        images = self.corpus.read(*cut_evenly(total, num_processes())[rank])
         with_masks = [image for image in images if image.masks]
         if not quantize:
             return self._measure_autoencoder(tokenizer, with_masks)

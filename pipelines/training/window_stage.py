@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-import numpy as np
 import pyarrow as pa
 
-from pipelines.training.plan import Mixture, Run, Window, shuffle_of
+from pipelines.training.plan import Mixture, Run, Window, cut_evenly, shuffle_of
 
 _RUN: Final = pa.struct([(name, pa.int64()) for name in Run._fields])
 _WINDOW: Final = pa.struct([("lane", pa.int64()), ("number", pa.int64()), ("runs", pa.list_(_RUN))])
@@ -63,7 +61,6 @@ class WindowStage(ABC):
         return [item for position in order if (item := items[position]) is not None]
 
 
-def cut_evenly(items: Sequence[Item], number: int) -> list[Sequence[Item]]:
+def cut_items(items: Sequence[Item], number: int) -> list[Sequence[Item]]:
     """Cut a sequence into parts whose lengths differ by at most one."""
-    bounds = np.linspace(0, len(items), number + 1).round().astype(int)
-    return [items[start:stop] for start, stop in itertools.pairwise(bounds)]
+    return [items[start:stop] for start, stop in cut_evenly(len(items), number)]
