@@ -278,6 +278,7 @@ def _build_job(
             conversations_per_batch=config.conversations_per_lane,
             max_length=config.max_length,
             tokenizer=find_source(config.tokenizer),
+            codebook_size=checked.codebook_size,
             samples_per_task=config.samples_per_task,
             generation=GenerationConfig(max_new_tokens=config.max_new_tokens),
         ),

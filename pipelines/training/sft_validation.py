@@ -58,14 +58,15 @@ class SftValidation:
     max_length: int
     tokenizer: str
     """Decodes the masks of the pictures."""
+    codebook_size: int
+    """Of that tokenizer."""
     samples_per_task: int
     """Conversations of each task that are answered and drawn; 0: none."""
     generation: GenerationConfig
 
     def run(self, trainer: SftTrainer, rank: int) -> SftValidationResult:
         """Measure on all workers together, then let the model answer."""
-        tokenizer = SAMTok.from_pretrained(self.tokenizer, device=trainer.device)
-        losses = self._measure(trainer, rank, tokenizer.config.codebook_size)
+        losses = self._measure(trainer, rank)
         loss = sum(total for total, _ in losses.values()) / sum(n for _, n in losses.values())
         metrics = {f"validation/loss_{task}": total / n for task, (total, n) in losses.items()}
         metrics |= {
@@ -74,14 +75,12 @@ class SftValidation:
         }
         with trainer.gathered() as mllm:
             # Under FSDP a layer's weights are gathered from all workers whenever it is called.
-            answers = rank == 0 or trainer.config.parallel == "fsdp"
-            items = self._answer(mllm, tokenizer) if answers else []
+            answers = self.samples_per_task and (rank == 0 or trainer.config.parallel == "fsdp")
+            items = self._answer(mllm, trainer.device) if answers else []
         pictures = {"answers": dialogue_panel(items)} if rank == 0 and items else {}
         return SftValidationResult(loss=loss, metrics=metrics, pictures=pictures)
 
-    def _measure(
-        self, trainer: SftTrainer, rank: int, codebook_size: int
-    ) -> dict[str, tuple[float, int]]:
+    def _measure(self, trainer: SftTrainer, rank: int) -> dict[str, tuple[float, int]]:
         """Sum of losses and number of answer tokens, by task."""
         processor = trainer.mllm.processor
         filler = _encode_filler(processor)
@@ -94,7 +93,7 @@ class SftValidation:
         found: list[tuple[str, float, int]] = []
         for _ in range(self._count_batches()):
             chunk = itertools.islice(rows, self.conversations_per_batch)
-            good = list(self._encode(chunk, processor, codebook_size))
+            good = list(self._encode(chunk, processor))
             examples = [example for _, example in good] or [filler]
             losses, places = trainer.measure(make_batch(examples, trainer.mllm))
             sums = torch.zeros(len(examples), device=losses.device).index_add(0, places, losses)
@@ -122,19 +121,20 @@ class SftValidation:
         return math.ceil(max(sizes) / self.conversations_per_batch)
 
     def _encode(
-        self, rows: Iterator[dict[str, Any]], processor: Any, codebook_size: int
+        self, rows: Iterator[dict[str, Any]], processor: Any
     ) -> Iterator[tuple[str, EncodedExample]]:
         for row in rows:
             try:
                 example = encode_row(
-                    row, processor, codebook_size=codebook_size, max_length=self.max_length
+                    row, processor, codebook_size=self.codebook_size, max_length=self.max_length
                 )
             except InputError as error:
                 logger.warning("left out of the validation: %s", error)
                 continue
             yield row["task"], example
 
-    def _answer(self, mllm: Mllm, tokenizer: SAMTok) -> list[DialogueItem]:
+    def _answer(self, mllm: Mllm, device: torch.device) -> list[DialogueItem]:
+        tokenizer = SAMTok.from_pretrained(self.tokenizer, device=device)
         taken: Counter[str] = Counter()
         seen: set[tuple[str, str]] = set()  # another image for each sample of a task
         items = []
