@@ -11,12 +11,12 @@ from ray.data import DataContext, Dataset, TaskPoolStrategy
 
 from pipelines.cluster import actor_resources, count_actors, model_settings
 from pipelines.corpus.commits import Block, Ledger
-from pipelines.corpus.job_config import CorpusJobConfig, at_least
+from pipelines.corpus.job_config import CorpusJobConfig
 from pipelines.corpus.records import Source
 from pipelines.corpus.run import Todo
 from pipelines.corpus.stages import DecodeStage, WriteStage
 from pipelines.corpus.task_pool import dataset_of
-from samtok.errors import ConfigError
+from pipelines.setting_checks import above_zero, at_least
 
 _DECODE_CPUS: Final = 0.25
 """CPUs that a task reserves which opens images ahead of the actors."""
@@ -49,8 +49,7 @@ class ActorJobConfig(CorpusJobConfig):
         at_least(1, "images_per_batch", self.images_per_batch)
         at_least(1, "num_actors", self.num_actors)
         at_least(0, "gpus_per_actor", self.gpus_per_actor)
-        if self.cpus_per_actor <= 0:
-            raise ConfigError(f"--cpus-per-actor is {self.cpus_per_actor}; it must be above 0")
+        above_zero("cpus_per_actor", self.cpus_per_actor)
 
 
 def build_actor_dataset(

@@ -25,11 +25,11 @@ from pipelines.corpus.dialogue_rows import (
     build_conversations_block,
 )
 from pipelines.corpus.dialogue_source import DialogueSource
-from pipelines.corpus.job_config import at_least
 from pipelines.corpus.run import RunSummary, Todo, plan_blocks, run_blocks, write_run_manifest
 from pipelines.corpus.stages import list_todo, summarize
 from pipelines.corpus.task_pool import build_task_dataset
 from pipelines.corpus_reader import DIALOGUES_STAGE, open_words
+from pipelines.setting_checks import at_least
 from pipelines.storage import Place
 from samtok.errors import ConfigError
 from samtok.tasks import DialogueOptions

@@ -9,6 +9,7 @@ from pipelines.corpus.records import Source
 from pipelines.corpus.sources.coco import CocoSource
 from pipelines.corpus.sources.corpus import CorpusSource
 from pipelines.corpus.sources.scenes import ScenesSource
+from pipelines.setting_checks import at_least
 from samtok.errors import ConfigError
 
 
@@ -75,14 +76,3 @@ def build_source(config: CorpusJobConfig) -> Source:
         seed=config.seed,
         images_per_shard=config.images_per_block,
     )
-
-
-def at_least(lowest: int, name: str, value: float | None) -> None:
-    """Refuse a number below `lowest`; None is no number.
-
-    Raises:
-        ConfigError: names the flag, the value and what is allowed.
-    """
-    if value is not None and value < lowest:
-        flag = name.replace("_", "-")
-        raise ConfigError(f"--{flag} is {value}; at least {lowest} is needed")

@@ -15,7 +15,7 @@ from ray.data import Dataset
 
 from pipelines.corpus.actor_pool import ActorJobConfig, build_actor_dataset
 from pipelines.corpus.commits import Ledger
-from pipelines.corpus.job_config import at_least, build_source
+from pipelines.corpus.job_config import build_source
 from pipelines.corpus.preview import write_preview
 from pipelines.corpus.records import Source
 from pipelines.corpus.run import RunSummary, Todo, plan_blocks, run_blocks, write_run_manifest
@@ -23,6 +23,7 @@ from pipelines.corpus.sources.embeddings import EmbeddingsSource
 from pipelines.corpus.tokenize_stage import TokenizeStage
 from pipelines.corpus.word_rows import WORDS_FOLDER, build_words_block
 from pipelines.corpus_reader import TOKENIZE_STAGE
+from pipelines.setting_checks import at_least
 from pipelines.storage import Place
 from samtok.errors import ConfigError
 from samtok.tokenizer import SAMTok

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pipelines.setting_checks import above_zero, at_least
 from pipelines.tracking_config import TrackingConfig
 from samtok.errors import ConfigError
 from samtok.mllm.generation import GenerationConfig
@@ -62,14 +63,10 @@ class EvaluateModelConfig:
 
     def __post_init__(self) -> None:
         for name in ("limit", "num_actors", "images_per_block", "conversations_per_batch"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"--{_flag(name)} is {value}; at least 1 is needed")
+            at_least(1, name, getattr(self, name))
         for name in ("samples", "gpus_per_actor"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"--{_flag(name)} is {getattr(self, name)}; at least 0 is needed")
-        if self.cpus_per_actor <= 0:
-            raise ConfigError(f"--cpus-per-actor is {self.cpus_per_actor}; it must be above 0")
+            at_least(0, name, getattr(self, name))
+        above_zero("cpus_per_actor", self.cpus_per_actor)
         unknown = [task for task in self.tasks if task not in TASK_NAMES]
         if unknown:
             raise ConfigError(f"--tasks has {unknown[0]!r}; allowed are {', '.join(TASK_NAMES)}")
@@ -78,7 +75,3 @@ class EvaluateModelConfig:
                 f"--compare-with is {' '.join(self.compare_with)}; give every model once, and not "
                 "the one of --model"
             )
-
-
-def _flag(name: str) -> str:
-    return name.replace("_", "-")

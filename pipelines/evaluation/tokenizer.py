@@ -31,6 +31,7 @@ from pipelines.evaluation.report import build_sections
 from pipelines.evaluation.sections import as_markdown
 from pipelines.evaluation.streaming import ReadStage, stream
 from pipelines.evaluation.summary import EvaluationSummary
+from pipelines.setting_checks import above_zero, at_least
 from pipelines.storage import Place
 from samtok.errors import ConfigError
 from samtok.metrics.baselines import BASELINES
@@ -89,15 +90,10 @@ class EvaluateTokenizerConfig:
 
     def __post_init__(self) -> None:
         for name in ("images_per_batch", "num_images", "limit", "num_actors"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"--{_flag(name)} is {value}; at least 1 is needed")
+            at_least(1, name, getattr(self, name))
         for name in ("noise_sigma", "seed", "scenes_seed", "panel_masks", "gpus_per_actor"):
-            value = getattr(self, name)
-            if value < 0:
-                raise ConfigError(f"--{_flag(name)} is {value}; at least 0 is needed")
-        if self.cpus_per_actor <= 0:
-            raise ConfigError(f"--cpus-per-actor is {self.cpus_per_actor}; it must be above 0")
+            at_least(0, name, getattr(self, name))
+        above_zero("cpus_per_actor", self.cpus_per_actor)
         if self.source == "corpus" and not self.corpus:
             raise ConfigError(
                 "--source corpus needs --corpus FOLDER; --source scenes needs no files"
@@ -188,10 +184,6 @@ def build_dataset(
         config,
         batch_size=config.images_per_batch,
     )
-
-
-def _flag(name: str) -> str:
-    return name.replace("_", "-")
 
 
 def _write(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from samtok.errors import ConfigError
+from pipelines.setting_checks import above_zero
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +36,4 @@ class Limits:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if not value > 0:
-                flag = field.name.replace("_", "-")
-                raise ConfigError(f"--limits.{flag} is {value}; it must be above 0")
+            above_zero(f"limits.{field.name}", getattr(self, field.name))

@@ -18,6 +18,7 @@ from pipelines.serving.access import check_exposure, read_key_digests
 from pipelines.serving.api import ApiSettings
 from pipelines.serving.deployments import APPLICATION, ReplicaSettings, build_application
 from pipelines.serving.limits import Limits
+from pipelines.setting_checks import above_zero, at_least
 from samtok.errors import ConfigError
 from samtok.tokenizer import SAMTok
 
@@ -58,13 +59,10 @@ class ServeModelConfig:
         if not 1 <= self.port <= 65535:
             raise ConfigError(f"--port is {self.port}; it must be 1 to 65535")
         for name in ("num_replicas", "max_batch_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"--{_flag(name)} is {getattr(self, name)}; at least 1 is needed")
+            at_least(1, name, getattr(self, name))
         for name in ("cache_mib", "gpus_per_replica", "batch_wait_ms"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"--{_flag(name)} is {getattr(self, name)}; at least 0 is needed")
-        if self.cpus_per_replica <= 0:
-            raise ConfigError(f"--cpus-per-replica is {self.cpus_per_replica}; it must be above 0")
+            at_least(0, name, getattr(self, name))
+        above_zero("cpus_per_replica", self.cpus_per_replica)
 
 
 def run_service(config: ServeModelConfig, *, announce: Callable[[str], None]) -> None:
@@ -127,7 +125,3 @@ def _check_port(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise ConfigError(f"--host {host} --port {port} cannot be used: {error}") from error
-
-
-def _flag(name: str) -> str:
-    return name.replace("_", "-")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from pipelines.setting_checks import at_least
 from pipelines.tracking_config import TrackingConfig
 from samtok.errors import ConfigError
 
@@ -38,29 +39,6 @@ class TrainingJobConfig:
 
     def __post_init__(self) -> None:
         for name in ("num_workers", "log_every", "checkpoint_every", "validate_every"):
-            at_least_one(name, getattr(self, name))
+            at_least(1, name, getattr(self, name))
         if self.gpus_per_worker not in (0, 1):
             raise ConfigError(f"--gpus-per-worker is {self.gpus_per_worker:g}; allowed are 0 and 1")
-
-
-def at_least_one(name: str, value: int) -> None:
-    """Refuse a number below 1.
-
-    Raises:
-        ConfigError: names the flag, the value and what is allowed.
-    """
-    if value < 1:
-        raise ConfigError(f"--{name.replace('_', '-')} is {value}; at least 1 is needed")
-
-
-def divides(part: str, part_value: int, whole: str, whole_value: int) -> None:
-    """Refuse a whole that is no multiple of its part.
-
-    Raises:
-        ConfigError: names both flags and values.
-    """
-    if whole_value % part_value:
-        raise ConfigError(
-            f"--{whole.replace('_', '-')} is {whole_value} and --{part.replace('_', '-')} "
-            f"{part_value}; the first must be a multiple of the second"
-        )

@@ -19,6 +19,7 @@ import ray.train
 import torch
 
 from pipelines.cluster import connect
+from pipelines.setting_checks import at_least, divides
 from pipelines.storage import Place, find_source
 from pipelines.tracking import check_tracking
 from pipelines.tracking_config import TrackingConfig
@@ -33,7 +34,7 @@ from pipelines.training.fit import (
     upload,
     write_manifest,
 )
-from pipelines.training.job_config import TrainingJobConfig, at_least_one, divides
+from pipelines.training.job_config import TrainingJobConfig
 from pipelines.training.loop import STATE_FILE
 from pipelines.training.plan import Mixture, check_lanes
 from pipelines.training.quarantine import count_reasons
@@ -103,7 +104,7 @@ class TrainSftConfig(TrainingJobConfig):
             "max_new_tokens",
             "validation_size",
         ):
-            at_least_one(name, getattr(self, name))
+            at_least(1, name, getattr(self, name))
         for whole in ("conversations_per_step", "conversations_per_window"):
             divides(
                 "conversations_per_lane", self.conversations_per_lane, whole, getattr(self, whole)

@@ -14,6 +14,7 @@ from typing import Any, Final
 import torch
 
 from pipelines.cluster import connect
+from pipelines.setting_checks import at_least, divides
 from pipelines.storage import Place, find_source
 from pipelines.tracking import check_tracking
 from pipelines.tracking_config import TrackingConfig
@@ -32,7 +33,7 @@ from pipelines.training.fit import (
     read_summary,
     write_manifest,
 )
-from pipelines.training.job_config import TrainingJobConfig, at_least_one, divides
+from pipelines.training.job_config import TrainingJobConfig
 from pipelines.training.loading import LoadStage
 from pipelines.training.plan import Mixture, check_lanes
 from pipelines.training.tokenizer_worker import (
@@ -97,7 +98,7 @@ class TrainTokenizerConfig(TrainingJobConfig):
         if self.embeddings and self.init is None:
             raise ConfigError("--embeddings need --init, the tokenizer they were made with")
         for name in ("images_per_step", "images_per_lane", "masks_per_image", "validation_images"):
-            at_least_one(name, getattr(self, name))
+            at_least(1, name, getattr(self, name))
         for whole in ("images_per_step", "images_per_window"):
             divides("images_per_lane", self.images_per_lane, whole, getattr(self, whole))
         if self.size not in PRESETS:
