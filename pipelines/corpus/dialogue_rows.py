@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from pipelines import columns
 from pipelines.corpus.commits import Block, Figures
-from pipelines.corpus.records import QuarantinedRow
+from pipelines.quarantined_row import QuarantinedRow
 from samtok.errors import InputError
 from samtok.scenes.grounded_text import SceneText, Span
 from samtok.tasks import Conversation, DialogueOptions, Region, make_conversations
@@ -174,7 +174,11 @@ def _read_text(row: dict[str, Any]) -> SceneText:
 def _quarantine(
     image: dict[str, Any], position: int, text: SceneText, error: InputError
 ) -> QuarantinedRow:
-    named = InputError(error.reason, f"text {position}, {text.kind} {text.text!r}: {error.detail}")
     return QuarantinedRow.of(
-        named, source=image["source"], image_id=image["image_id"], mask_id=None, stage=STAGE
+        error,
+        source=image["source"],
+        image_id=image["image_id"],
+        mask_id=None,
+        stage=STAGE,
+        about=f"text {position}, {text.kind} {text.text!r}",
     )

@@ -14,7 +14,7 @@ import pyarrow as pa
 import torch
 
 from pipelines import columns
-from pipelines.corpus.records import QuarantinedRow
+from pipelines.quarantined_row import QuarantinedRow
 from samtok.errors import InputError
 from samtok.tokenizer import ImageEmbeddings, SAMTok, TokenizerConfig
 

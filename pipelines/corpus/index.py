@@ -11,8 +11,9 @@ from typing import Any, Final, TypeVar
 import pyarrow as pa
 
 from pipelines import columns
-from pipelines.corpus.records import Index, Listing, QuarantinedRow
+from pipelines.corpus.records import Index, Listing
 from pipelines.manifest import read_json, write_json
+from pipelines.quarantined_row import QuarantinedRow
 from pipelines.storage import Place
 
 INDEX_FOLDER: Final = "_index"

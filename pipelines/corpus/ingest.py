@@ -20,12 +20,13 @@ from ray.data import Dataset
 from pipelines import columns
 from pipelines.corpus.commits import Block, Figures, Ledger
 from pipelines.corpus.job_config import CorpusJobConfig, build_source
-from pipelines.corpus.records import DecodedImage, QuarantinedRow, Source
+from pipelines.corpus.records import DecodedImage, Source
 from pipelines.corpus.run import RunSummary, Todo, plan_blocks, run_blocks, write_run_manifest
 from pipelines.corpus.sources.coco import CocoSource
 from pipelines.corpus.stages import list_todo, summarize
 from pipelines.corpus.task_pool import build_task_dataset
 from pipelines.corpus_reader import INGEST_STAGE
+from pipelines.quarantined_row import QuarantinedRow
 from pipelines.setting_checks import at_least
 from pipelines.storage import Place
 from samtok.errors import ConfigError, InputError

@@ -8,35 +8,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from pipelines.quarantined_row import QuarantinedRow
 from pipelines.storage import Place
 from samtok.errors import InputError
 from samtok.masks import Rle
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class QuarantinedRow:
-    """A row that is left out, and why; see `pipelines.columns.QUARANTINE`."""
-
-    source: str
-    image_id: str
-    mask_id: str | None
-    stage: str
-    reason: str
-    detail: str
-
-    @staticmethod
-    def of(
-        error: InputError, *, source: str, image_id: str, mask_id: str | None, stage: str
-    ) -> QuarantinedRow:
-        """The row of an error."""
-        return QuarantinedRow(
-            source=source,
-            image_id=image_id,
-            mask_id=mask_id,
-            stage=stage,
-            reason=error.reason,
-            detail=error.detail,
-        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

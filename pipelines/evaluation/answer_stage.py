@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, Final
 
 import numpy as np
@@ -13,6 +14,8 @@ import torch
 from pipelines import columns
 from pipelines.evaluation.answering import Dialogue, answer_images
 from pipelines.evaluation.variants import Variant
+from pipelines.quarantined_row import QuarantinedRow
+from samtok.errors import InputError
 from samtok.metrics.answer_measures import AnswerMeasures
 from samtok.mllm import extend_vocabulary, load_mllm
 from samtok.mllm.generation import GenerationConfig, generate
@@ -97,14 +100,17 @@ def _to_row(dialogue: Dialogue) -> dict[str, Any]:
         "answers": dialogue.answers,
         "targets": dialogue.targets,
         "measures": None if measures is None else json.dumps(measures.to_json()),
-        "quarantined": None
-        if error is None
-        else {
-            "source": row["source"],
-            "image_id": dialogue.image_row["image_id"],
-            "mask_id": None,
-            "stage": "answer",
-            "reason": error.reason,
-            "detail": f"{row['conversation_id']}: {error.detail}",
-        },
+        "quarantined": None if error is None else _quarantine(dialogue, error),
     }
+
+
+def _quarantine(dialogue: Dialogue, error: InputError) -> dict[str, Any]:
+    quarantined = QuarantinedRow.of(
+        error,
+        source=dialogue.row["source"],
+        image_id=dialogue.image_row["image_id"],
+        mask_id=None,
+        stage="answer",
+        about=dialogue.row["conversation_id"],
+    )
+    return asdict(quarantined)

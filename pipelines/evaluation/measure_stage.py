@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import asdict
 from typing import Any, Final
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 
 from pipelines import columns
 from pipelines.image_decoding import open_row_image
+from pipelines.quarantined_row import QuarantinedRow
 from samtok.errors import InputError
 from samtok.masks import rle_area
 from samtok.metrics.image_measures import ImageMeasures, MeasureConfig, measure_image
@@ -145,11 +147,11 @@ def _to_columns(found: ImageMeasures | None) -> dict[str, Any]:
 
 
 def _quarantine(row: dict[str, Any], mask_id: str | None, error: InputError) -> dict[str, Any]:
-    return {
-        "source": row["source"],
-        "image_id": row["image_id"],
-        "mask_id": mask_id,
-        "stage": "measure",
-        "reason": error.reason,
-        "detail": error.detail,
-    }
+    quarantined = QuarantinedRow.of(
+        error,
+        source=row["source"],
+        image_id=row["image_id"],
+        mask_id=mask_id,
+        stage="measure",
+    )
+    return asdict(quarantined)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from pipelines import columns
 from pipelines.image_decoding import open_row_image
+from pipelines.quarantined_row import QuarantinedRow
 from pipelines.training.conversations import ConversationCorpus, read_conversation
 from pipelines.training.encoded_rows import ENCODED, to_row
 from pipelines.training.plan import Run, Window
@@ -155,11 +156,12 @@ def _unpickle(processor: bytes) -> Any:
 
 
 def _quarantine(row: Mapping[str, Any], error: InputError) -> dict[str, Any]:
-    return {
-        "source": row["source"],
-        "image_id": row["image_id"],
-        "mask_id": None,
-        "stage": STAGE,
-        "reason": error.reason,
-        "detail": f"{row['conversation_id']}: {error.detail}",
-    }
+    quarantined = QuarantinedRow.of(
+        error,
+        source=row["source"],
+        image_id=row["image_id"],
+        mask_id=None,
+        stage=STAGE,
+        about=row["conversation_id"],
+    )
+    return asdict(quarantined)

@@ -18,16 +18,11 @@ from typing import Any
 import ijson
 
 from pipelines.corpus.index import write_index_quarantine, write_shards
-from pipelines.corpus.records import (
-    DecodedImage,
-    DecodedMask,
-    Index,
-    QuarantinedRow,
-    identify_file,
-)
+from pipelines.corpus.records import DecodedImage, DecodedMask, Index, identify_file
 from pipelines.corpus.sources.coco_texts import ListedText, read_refs, read_texts
 from pipelines.corpus.sources.json_values import clean_text, read_id
 from pipelines.image_decoding import decode_image, read_image_file
+from pipelines.quarantined_row import QuarantinedRow
 from pipelines.storage import Place
 from samtok.errors import ConfigError, InputError
 from samtok.masks import segmentation_to_rle

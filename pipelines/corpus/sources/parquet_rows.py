@@ -16,8 +16,9 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.corpus.index import write_shards
-from pipelines.corpus.records import DecodedImage, DecodedMask, Index, QuarantinedRow
+from pipelines.corpus.records import DecodedImage, DecodedMask, Index
 from pipelines.corpus_reader import CorpusFiles
+from pipelines.quarantined_row import QuarantinedRow
 from pipelines.row_groups import RowGroup, read_row_groups, scan_row_groups
 from pipelines.storage import Place
 from samtok.errors import InputError
