@@ -18,13 +18,13 @@ from __future__ import annotations
 import sys
 
 from pipelines.job import Outcome, run_job
+from pipelines.training.summary import training_table
 from pipelines.training.tiny_base import PretrainTinyBaseConfig, run_tiny_base_pretraining
-from pipelines.training.tiny_base_report import pretraining_table
 
 
 def run(config: PretrainTinyBaseConfig) -> Outcome:
     """The job and its table."""
-    return Outcome([pretraining_table(run_tiny_base_pretraining(config))])
+    return Outcome([training_table(run_tiny_base_pretraining(config))])
 
 
 if __name__ == "__main__":

@@ -34,12 +34,12 @@ import sys
 from pipelines.job import Outcome, run_job
 from pipelines.training.presets import SFT_PRESETS
 from pipelines.training.sft import TrainSftConfig, run_sft
-from pipelines.training.sft_report import sft_table
+from pipelines.training.summary import training_table
 
 
 def run(config: TrainSftConfig) -> Outcome:
     """The job and its table."""
-    return Outcome([sft_table(run_sft(config))])
+    return Outcome([training_table(run_sft(config))])
 
 
 if __name__ == "__main__":

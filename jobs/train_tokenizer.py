@@ -24,7 +24,7 @@ import sys
 
 from pipelines.job import Outcome, run_job
 from pipelines.training.presets import TOKENIZER_PRESETS
-from pipelines.training.report import training_table
+from pipelines.training.summary import training_table
 from pipelines.training.tokenizer import TrainTokenizerConfig, run_tokenizer_training
 
 

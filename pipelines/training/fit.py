@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -18,6 +19,7 @@ from pipelines.tracking import RunTracker
 from pipelines.tracking_config import TrackingConfig
 from pipelines.training.job_config import TrainingJobConfig
 from pipelines.training.loop import SCORE, LoopConfig
+from pipelines.training.summary import TrainingSummary
 from samtok.errors import CheckpointError
 
 RAY_TRAIN_FOLDER: Final = "ray_train"
@@ -28,21 +30,29 @@ _LOADERS_PER_CPU: Final = 2
 """Each takes a quarter of a CPU: together they fill the other half."""
 
 Job = TypeVar("Job")
+Summary = TypeVar("Summary", bound=TrainingSummary)
 
 
-def read_summary(output: Place, identity: Mapping[str, Any]) -> dict[str, Any] | None:
+def read_summary(
+    kind: type[Summary], output: Place, identity: Mapping[str, Any], *, began: float
+) -> Summary | None:
     """The summary in the manifest of a finished training; None where there is none yet.
 
     Args:
+        kind: of summary.
         output: of the training.
         identity: what must be equal for it to be the same training.
+        began: when this run did, on the monotonic clock.
 
     Raises:
         CheckpointError: an earlier training wrote there with another identity.
     """
     manifest.is_begun(output, _as_read_back(identity))
     finished = manifest.read_json(output, manifest.MANIFEST_FILE)
-    return finished["summary"] if finished else None
+    if not finished:
+        return None
+    now = {"seconds": time.monotonic() - began, "was_finished": True}
+    return kind(**finished["summary"] | now)
 
 
 def open_run(
@@ -188,7 +198,7 @@ def write_manifest(
     config: TrainingJobConfig,
     identity: Mapping[str, Any],
     fingerprint: str,
-    summary: Any,
+    summary: TrainingSummary,
 ) -> None:
     """Write what made the output and what came of it, last.
 
@@ -198,7 +208,7 @@ def write_manifest(
         config: its settings.
         identity: as in :func:`open_run`.
         fingerprint: of the tokenizer.
-        summary: a dataclass.
+        summary: what came of it.
     """
     content = {
         "stage": stage,

@@ -41,6 +41,7 @@ from pipelines.training.quarantine import count_reasons
 from pipelines.training.sft_loading import STAGE, Batching, SftLoadStage
 from pipelines.training.sft_validation import SftValidation
 from pipelines.training.sft_worker import SftJob, start_trainer, train_worker
+from pipelines.training.summary import TrainingSummary
 from samtok.mllm import MaskTokenizerReference, Mllm, load_processor, save_mllm
 from samtok.mllm.generation import GenerationConfig
 from samtok.mllm.training import SftConfig
@@ -118,25 +119,26 @@ class TrainSftConfig(TrainingJobConfig):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SftSummary:
+class SftSummary(TrainingSummary):
     """What a fine-tuning left behind."""
 
-    output: str
     model: str
     """Folder in hub layout."""
-    steps: int
     validation_loss: float | None
     """Of the best checkpoint, nats per answer token; None without validation."""
     quarantined: dict[str, int]
     """Conversations met that could not be learned from, by reason."""
-    run_id: str | None
-    """MLflow run."""
-    model_version: int | None
-    """In MLflow's registry."""
-    seconds: float
-    """Of this run, start-up included."""
-    was_finished: bool = False
-    """An earlier run had finished it, and this one did nothing."""
+
+    def rows(self) -> dict[str, str]:
+        """The model, its loss, and what was left out."""
+        loss = self.validation_loss
+        shown = "not measured" if loss is None else f"{loss:.4f} nats per answer token"
+        return {
+            "model": self.model,
+            "steps": f"{self.steps:,}",
+            "validation loss of the best checkpoint": shown,
+            **{f"quarantined: {reason}": f"{n:,}" for reason, n in self.quarantined.items()},
+        }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -164,9 +166,8 @@ def run_sft(config: TrainSftConfig) -> SftSummary:
     output = Place.at(config.output)
     checked = check_sft(config)
     identity = _identify(config, checked)
-    if summary := read_summary(output, identity):
-        seconds = time.monotonic() - began
-        return SftSummary(**summary | {"seconds": seconds, "was_finished": True})
+    if finished := read_summary(SftSummary, output, identity, began=began):
+        return finished
     fingerprint = checked.reference.fingerprint
     tags = {
         "stage": STAGE,

@@ -33,6 +33,7 @@ from pipelines.training.fit import (
 from pipelines.training.job_config import TrainingJobConfig
 from pipelines.training.loop import UNRANKED, LoopConfig, TrainingLoop, run_worker
 from pipelines.training.plan import check_lanes, lanes_of
+from pipelines.training.summary import TrainingSummary
 from samtok.errors import ConfigError
 from samtok.mllm.model import save_mllm
 from samtok.mllm.pretraining.batches import PretrainingBatch, PretrainingBatches
@@ -68,23 +69,21 @@ class PretrainTinyBaseConfig(TrainingJobConfig):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PretrainingSummary:
+class PretrainingSummary(TrainingSummary):
     """What a pretraining left behind."""
 
-    output: str
     model: str
     """Folder of the best model, for ``load_mllm``."""
-    steps: int
     box_iou: float
     """Of the best checkpoint on unseen scenes, 0..1."""
-    run_id: str | None
-    """MLflow run."""
-    model_version: int | None
-    """In MLflow's registry."""
-    seconds: float
-    """Of this run, start-up included."""
-    was_finished: bool = False
-    """An earlier run had finished it, and this one did nothing."""
+
+    def rows(self) -> dict[str, str]:
+        """The model, and how well it finds things."""
+        return {
+            "model": self.model,
+            "steps": f"{self.steps:,}",
+            "box IoU of the best checkpoint, unseen scenes": f"{self.box_iou:.4f}",
+        }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,9 +104,8 @@ def run_tiny_base_pretraining(config: PretrainTinyBaseConfig) -> PretrainingSumm
     output = Place.at(config.output)
     tracking = check_tracking(config.tracking)
     identity: dict[str, Any] = {"training": dataclasses.asdict(config.training)}
-    if summary := read_summary(output, identity):
-        seconds = time.monotonic() - began
-        return PretrainingSummary(**summary | {"seconds": seconds, "was_finished": True})
+    if finished := read_summary(PretrainingSummary, output, identity, began=began):
+        return finished
     with open_run(output, tracking, identity, {"stage": STAGE}) as tracker:
         tracker.log_params(dataclasses.asdict(config))
         connect()

@@ -36,6 +36,7 @@ from pipelines.training.fit import (
 from pipelines.training.job_config import TrainingJobConfig
 from pipelines.training.loading import LoadStage
 from pipelines.training.plan import Mixture, check_lanes
+from pipelines.training.summary import TrainingSummary
 from pipelines.training.tokenizer_worker import (
     TOKENIZER_FOLDER,
     WorkerJob,
@@ -112,24 +113,23 @@ class TrainTokenizerConfig(TrainingJobConfig):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TrainingSummary:
+class TokenizerSummary(TrainingSummary):
     """What a training left behind."""
 
-    output: str
     tokenizer: str
     """Folder of the best tokenizer, for ``SAMTok.from_pretrained``."""
     fingerprint: str
-    steps: int
     validation_iou: float
     """Of the best checkpoint, 0..1."""
-    run_id: str | None
-    """MLflow run."""
-    model_version: int | None
-    """In MLflow's registry."""
-    seconds: float
-    """Of this run, start-up included."""
-    was_finished: bool = False
-    """An earlier run had finished it, and this one did nothing."""
+
+    def rows(self) -> dict[str, str]:
+        """The tokenizer, and its IoU."""
+        return {
+            "tokenizer": self.tokenizer,
+            "fingerprint": self.fingerprint[:16],
+            "steps": f"{self.steps:,}",
+            "validation IoU of the best checkpoint": f"{self.validation_iou:.4f}",
+        }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,7 +144,7 @@ class _Checked:
     tracking: TrackingConfig
 
 
-def run_tokenizer_training(config: TrainTokenizerConfig) -> TrainingSummary:
+def run_tokenizer_training(config: TrainTokenizerConfig) -> TokenizerSummary:
     """Train a tokenizer; resumes what an earlier run with the same settings left, if anything.
 
     Raises:
@@ -155,9 +155,8 @@ def run_tokenizer_training(config: TrainTokenizerConfig) -> TrainingSummary:
     output = Place.at(config.output)
     checked = check_training(config)
     identity = _identify(config, checked)
-    if summary := read_summary(output, identity):
-        seconds = time.monotonic() - began
-        return TrainingSummary(**summary | {"seconds": seconds, "was_finished": True})
+    if finished := read_summary(TokenizerSummary, output, identity, began=began):
+        return finished
     with open_run(output, checked.tracking, identity, _tags(identity)) as tracker:
         tracker.log_params(dataclasses.asdict(config))
         connect()
@@ -166,7 +165,7 @@ def run_tokenizer_training(config: TrainTokenizerConfig) -> TrainingSummary:
         copy_from_checkpoint(best, TOKENIZER_FOLDER, output)
         address = output.uri(TOKENIZER_FOLDER)
         fingerprint = SAMTok.from_pretrained(address, device="cpu").fingerprint
-        done = TrainingSummary(
+        done = TokenizerSummary(
             output=output.uri(),
             tokenizer=address,
             fingerprint=fingerprint,
