@@ -1,11 +1,7 @@
 """Fine-tuning on a real local cluster: tracked, repeatable, survives kills, loads anywhere."""
 
 import dataclasses
-import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,10 +14,10 @@ from samtok import SAMTok
 from samtok.errors import CheckpointError, ConfigError
 from samtok.mllm import load_mllm, save_mllm
 from samtok.mllm.training import SftConfig
+from tests.pipelines.training.drivers import start_driver
 from tests.pipelines.training.small_conversations import conversation_row, write_conversations
 from tests.small_mllm import build_small_mllm
-
-ROOT = Path(__file__).parents[3]
+from tests.weights import find_distance
 
 
 def settings(folder, inputs, **changes):
@@ -129,10 +125,9 @@ def test_two_workers_train_as_one_with_twice_the_lanes(alone, inputs, tmp_path):
     start = load_mllm(inputs / "model").model.state_dict()
     one, two = weights(alone[1]), weights(shared)
     old = [key for key in start if start[key].shape == one[key].shape]
-    learned = sum(float((one[k] - start[k]).square().sum()) for k in old) ** 0.5
-    apart = sum(float((one[k] - two[k]).square().sum()) for k in one) ** 0.5
+    learned = find_distance(one, start, old)
     assert learned > 0.1
-    assert apart < 0.01 * learned
+    assert find_distance(one, two) < 0.01 * learned
 
 
 @pytest.mark.ray
@@ -152,9 +147,7 @@ def test_output_of_other_settings_is_refused(alone):
 
 
 _DRIVER = """
-import sys
 from pathlib import Path
-sys.path[:0] = [{root!r}]
 from tests.pipelines.training.test_sft import settings
 from pipelines.training.sft import run_sft
 run_sft(settings({folder!r}, Path({inputs!r})))
@@ -165,14 +158,8 @@ run_sft(settings({folder!r}, Path({inputs!r})))
 def test_killed_driver_and_resumed_run_end_as_an_uninterrupted_one(
     ray_cluster, alone, inputs, tmp_path
 ):
-    code = _DRIVER.format(root=str(ROOT), folder=str(tmp_path), inputs=str(inputs))
-    environment = {**os.environ, "RAY_ADDRESS": ray_cluster}
-    process = subprocess.Popen([sys.executable, "-c", code], env=environment, cwd=ROOT)
-    deadline = time.monotonic() + 400
-    while not list(tmp_path.glob("ray_train/step-*/state.pt")):
-        assert process.poll() is None, "the driver ended by itself"
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    code = _DRIVER.format(folder=str(tmp_path), inputs=str(inputs))
+    process = start_driver(code, tmp_path, ray_cluster)
     process.send_signal(signal.SIGKILL)
     process.wait()
     resumed = run_sft(settings(tmp_path, inputs))

@@ -3,9 +3,6 @@
 import dataclasses
 import os
 import signal
-import subprocess
-import sys
-import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +16,9 @@ from pipelines.training.validation import Validation, ValidationResult
 from samtok import SAMTok
 from samtok.errors import CheckpointError, ConfigError
 from samtok.tokenizer.training import TokenizerTrainingConfig
+from tests.pipelines.training.drivers import start_driver
 from tests.ray_workers import find_workers
+from tests.weights import find_distance
 
 ROOT = Path(__file__).parents[3]
 
@@ -77,10 +76,9 @@ def test_two_workers_train_as_one_with_twice_the_lanes(alone, small_tokenizer_fo
     shared = run_tokenizer_training(config)
     start = SAMTok.from_pretrained(small_tokenizer_folder, device="cpu").network.state_dict()
     one, two = weights(alone[1]), weights(shared)
-    learned = sum(float((one[k] - start[k]).square().sum()) for k in start) ** 0.5
-    apart = sum(float((one[k] - two[k]).square().sum()) for k in start) ** 0.5
+    learned = find_distance(start, one)
     assert learned > 0.1
-    assert apart < 0.01 * learned
+    assert find_distance(one, two, start) < 0.01 * learned
 
 
 @pytest.mark.ray
@@ -155,8 +153,6 @@ def test_output_of_other_settings_is_refused(alone):
 
 
 _DRIVER = """
-import sys
-sys.path[:0] = [{root!r}]
 from tests.pipelines.training.test_tokenizer import settings
 from pipelines.training.tokenizer import run_tokenizer_training
 run_tokenizer_training(settings({folder!r}, {init!r}))
@@ -166,14 +162,8 @@ run_tokenizer_training(settings({folder!r}, {init!r}))
 @pytest.fixture
 def driver(ray_cluster, small_tokenizer_folder, tmp_path):
     """A training like that of `alone` in a process of its own, once it has a checkpoint."""
-    code = _DRIVER.format(root=str(ROOT), folder=str(tmp_path), init=str(small_tokenizer_folder))
-    environment = {**os.environ, "RAY_ADDRESS": ray_cluster}
-    process = subprocess.Popen([sys.executable, "-c", code], env=environment, cwd=ROOT)
-    deadline = time.monotonic() + 400
-    while not list(tmp_path.glob("ray_train/step-*/state.pt")):
-        assert process.poll() is None, "the driver ended by itself"
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    code = _DRIVER.format(folder=str(tmp_path), init=str(small_tokenizer_folder))
+    process = start_driver(code, tmp_path, ray_cluster)
     yield process
     process.kill()
     process.wait()

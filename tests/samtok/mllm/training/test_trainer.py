@@ -23,6 +23,7 @@ from tests.samtok.mllm.training.small_sft import (
     weights,
 )
 from tests.small_mllm import FAMILIES
+from tests.weights import find_distance
 
 LORA = SftConfig(num_steps=6, learning_rate=1e-2, lora_rank=2, lora_dropout=0.5)
 
@@ -200,7 +201,6 @@ def test_two_processes_train_as_one_with_twice_the_lanes(tmp_path, name):
     assert all(torch.equal(first[1][key], second[1][key]) for key in first[1])
     # Rounding turns the sign of AdamW's step where a gradient is about 0, hence norms.
     start = build_trainer(dataclasses.replace(SHARED[name], parallel="ddp")).state_dict()["weights"]
-    learned = sum(float((alone[1][k] - start[k]).square().sum()) for k in start) ** 0.5
-    apart = sum(float((alone[1][k] - first[1][k]).square().sum()) for k in start) ** 0.5
+    learned = find_distance(start, alone[1])
     assert learned > 0.01
-    assert apart < 0.01 * learned
+    assert find_distance(alone[1], first[1], start) < 0.01 * learned

@@ -1,13 +1,5 @@
 """What the tests of training share."""
 
-import pytest
-import torch
+from tests.one_thread import one_thread
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Sums in the same order whatever else the machine does."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+__all__ = ["one_thread"]
