@@ -155,6 +155,11 @@ class Routes:
 
 def _read_encode(request: schemas.EncodeRequest, limits: Limits) -> EncodeCall:
     image = read_image(request.image, limits)
+    if request.masks is None:
+        raise refuse(
+            "prompts_unsupported",
+            "no mask can be made of boxes or points yet; send masks",
+        )
     masks = read_masks(request.masks, image.height, image.width, limits)
     return EncodeCall(image, masks, request.reconstruct)
 

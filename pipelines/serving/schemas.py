@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -17,6 +17,8 @@ Image = Annotated[
     ),
 ]
 Side = Annotated[int, Field(ge=1, le=1 << 15, strict=True)]
+_Pixels = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Box = tuple[_Pixels, _Pixels, _Pixels, _Pixels]
 
 
 class _Body(BaseModel):
@@ -52,16 +54,45 @@ class Mask(_Body):
         return self
 
 
+class Point(_Body):
+    """A click on the image."""
+
+    x: float = Field(ge=0, allow_inf_nan=False, description="Pixels from the left edge.")
+    y: float = Field(ge=0, allow_inf_nan=False, description="Pixels from the top edge.")
+    inside: bool = Field(default=True, description="Whether the region has it, or leaves it out.")
+
+
 class EncodeRequest(_Body):
-    """Masks to be turned into words."""
+    """Regions to be turned into words: masks, boxes or points."""
 
     image: Image
-    masks: list[Mask] = Field(
-        min_length=1, description="At the image's size, each with a pixel or more inside."
+    masks: list[Mask] | None = Field(
+        default=None,
+        min_length=1,
+        description="At the image's size, each with a pixel or more inside.",
+    )
+    boxes: list[Box] | None = Field(
+        default=None,
+        min_length=1,
+        description="Each around one thing: x0, y0, x1, y1 in pixels. A mask is made of it first.",
+    )
+    points: list[Annotated[list[Point], Field(min_length=1)]] | None = Field(
+        default=None,
+        min_length=1,
+        description="Each a list of clicks on one thing. A mask is made of it first.",
     )
     reconstruct: bool = Field(
         default=False, description="Decode the words again and give the overlap with the mask."
     )
+    format: MaskFormat = Field(
+        default="rle", description="Of the masks that are made of boxes or points."
+    )
+
+    @model_validator(mode="after")
+    def _has_one_kind(self) -> EncodeRequest:
+        if sum(kind is not None for kind in (self.masks, self.boxes, self.points)) != 1:
+            raise ValueError("give exactly one of masks, boxes and points")
+        return self
 
 
 class MaskWords(_Body):
@@ -75,6 +106,9 @@ class MaskWords(_Body):
     area: int = Field(description="Pixels inside.")
     collides: bool = Field(description="Another mask of this call has the same two words.")
     reconstruction_iou: float | None = Field(description="0..1, where asked for.")
+    mask: Mask | None = Field(
+        default=None, description="What a box or points were turned into; null for masks sent."
+    )
 
 
 class ImageFacts(_Body):
@@ -141,6 +175,203 @@ class DecodeResponse(_Body):
     image: ImageFacts
     tokenizer: str = Field(description="Fingerprint of the tokenizer that made the masks.")
     masks: list[DecodedMask]
+
+
+class TextPart(_Body):
+    """Plain text; mask words in it are read by the model."""
+
+    type: Literal["text"]
+    text: str
+
+
+class ImageUrl(_Body):
+    """Where an image is."""
+
+    url: Image
+    detail: Literal["auto", "low", "high"] = Field(
+        default="auto", description="Without effect: the model sees what its processor makes."
+    )
+
+
+class ImagePart(_Body):
+    """The image that the conversation is about."""
+
+    type: Literal["image_url"]
+    image_url: ImageUrl
+
+
+class MaskPart(_Body):
+    """A region of the image; its words take its place in the text."""
+
+    type: Literal["mask"]
+    mask: Mask
+
+
+class SystemMessage(_Body):
+    """What holds for the whole conversation; the first message, or none."""
+
+    role: Literal["system", "developer"]
+    content: str | list[TextPart]
+
+
+class UserMessage(_Body):
+    """What the user says."""
+
+    role: Literal["user"]
+    content: str | list[Annotated[TextPart | ImagePart | MaskPart, Field(discriminator="type")]] = (
+        Field(description="Parts are joined without anything between them.")
+    )
+    name: str | None = Field(default=None, description="Without effect.")
+
+
+class AssistantMessage(_Body):
+    """What the model said before, as it was answered."""
+
+    role: Literal["assistant"]
+    content: str | list[TextPart]
+    masks: list[Any] | None = Field(default=None, description="Of that answer; without effect.")
+    refusal: None = None
+
+
+ChatMessage = Annotated[SystemMessage | UserMessage | AssistantMessage, Field(discriminator="role")]
+
+
+class StreamOptions(_Body):
+    """How an answer is streamed."""
+
+    include_usage: bool = Field(
+        default=False, description="Send one more chunk, without choices, that has the usage."
+    )
+
+
+class ChatRequest(_Body):
+    """A conversation about one image, whose last message is the user's."""
+
+    model: str = Field(description="As /v1/models names it.")
+    messages: list[ChatMessage] = Field(
+        min_length=1,
+        description="User and assistant in turn, after at most one system message. One image, in "
+        "any message of the user.",
+    )
+    max_tokens: int | None = Field(
+        default=None, ge=1, description="Most tokens of the answer; the service has a limit too."
+    )
+    max_completion_tokens: int | None = Field(
+        default=None, ge=1, description="The newer name of max_tokens."
+    )
+    temperature: float = Field(
+        default=0.0, ge=0, le=2, description="Of sampling; 0 takes the most likely token each time."
+    )
+    top_p: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Sampling draws from the smallest set of tokens whose probabilities reach it.",
+    )
+    seed: int = Field(
+        default=0,
+        ge=0,
+        lt=1 << 63,
+        description="Of sampling; the same again gives the same answer.",
+    )
+    stop: str | list[str] | None = Field(
+        default=None, description="Up to 4 texts; the answer ends before the first of them."
+    )
+    stream: bool = Field(default=False, description="Server-sent events, the last one [DONE].")
+    stream_options: StreamOptions | None = None
+    mask_format: MaskFormat | None = Field(
+        default="rle",
+        description="Form of the masks beside the answer; null leaves them undecoded, without "
+        "box and area.",
+    )
+    n: Literal[1] = 1
+    frequency_penalty: Literal[0] = 0
+    presence_penalty: Literal[0] = 0
+    logprobs: Literal[False] | None = None
+    user: str | None = Field(default=None, description="Without effect.")
+
+
+class ChatMask(DecodedMask):
+    """One place in an answer where a mask was begun; positions count characters of `content`.
+
+    Characters are Unicode code points, as in Python; JavaScript counts some as two.
+    """
+
+    label: str | None = Field(
+        description="What the answer calls it: the phrase marked before it, or the label beside it."
+    )
+
+
+class Answer(_Body):
+    """What the model says."""
+
+    role: Literal["assistant"] = "assistant"
+    content: str = Field(description="Mask words stay in it.")
+    refusal: None = None
+    masks: list[ChatMask]
+
+
+FinishReason = Literal["stop", "length"]
+
+
+class Choice(_Body):
+    """The answer."""
+
+    index: Literal[0] = 0
+    message: Answer
+    finish_reason: FinishReason = Field(
+        description="stop: the model ended its turn, or a text of `stop` came; length: it had no "
+        "more tokens."
+    )
+    logprobs: None = None
+
+
+class Usage(_Body):
+    """Tokens of a call."""
+
+    prompt_tokens: int = Field(description="Those of the image included.")
+    completion_tokens: int
+    total_tokens: int
+
+
+class ChatCompletion(_Body):
+    """An answer, whole."""
+
+    id: str
+    object: Literal["chat.completion"] = "chat.completion"
+    created: int = Field(description="Seconds of Unix time.")
+    model: str
+    choices: list[Choice]
+    usage: Usage
+
+
+class Delta(_Body):
+    """What is new in an answer; only what a chunk has is sent."""
+
+    role: Literal["assistant"] | None = None
+    content: str | None = None
+    masks: list[ChatMask] | None = Field(
+        default=None, description="Of the whole answer, in the chunk that has the finish_reason."
+    )
+
+
+class ChunkChoice(_Body):
+    """What is new in the answer."""
+
+    index: Literal[0] = 0
+    delta: Delta
+    finish_reason: FinishReason | None = None
+
+
+class ChatChunk(_Body):
+    """One event of a streamed answer."""
+
+    id: str
+    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
+    created: int = Field(description="Seconds of Unix time.")
+    model: str
+    choices: list[ChunkChoice]
+    usage: Usage | None = None
 
 
 class Model(_Body):
