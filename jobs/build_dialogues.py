@@ -47,5 +47,10 @@ def run(config: DialoguesConfig) -> Outcome:
     return Outcome([dialogues_table(summary), *picture], find_imbalance(summary))
 
 
+def main() -> int:
+    """The command; returns its exit status."""
+    return run_job(DialoguesConfig, run, description=__doc__)
+
+
 if __name__ == "__main__":
-    sys.exit(run_job(DialoguesConfig, run, description=__doc__))
+    sys.exit(main())

@@ -52,5 +52,10 @@ def run(config: EmbedConfig) -> Outcome:
     return Outcome([embeddings_table(summary)], find_imbalance(summary))
 
 
+def main() -> int:
+    """The command; returns its exit status."""
+    return run_job(EmbedConfig, run, description=__doc__)
+
+
 if __name__ == "__main__":
-    sys.exit(run_job(EmbedConfig, run, description=__doc__))
+    sys.exit(main())

@@ -43,5 +43,10 @@ def run(config: EvaluateModelConfig) -> Outcome:
     return Outcome([*as_tables(build_model_sections(summary)), *pictures], failure)
 
 
+def main() -> int:
+    """The command; returns its exit status."""
+    return run_job(EvaluateModelConfig, run, description=__doc__)
+
+
 if __name__ == "__main__":
-    sys.exit(run_job(EvaluateModelConfig, run, description=__doc__))
+    sys.exit(main())

@@ -44,5 +44,10 @@ def run(config: EvaluateTokenizerConfig) -> Outcome:
     return Outcome([*tables, *pictures], failure)
 
 
+def main() -> int:
+    """The command; returns its exit status."""
+    return run_job(EvaluateTokenizerConfig, run, description=__doc__)
+
+
 if __name__ == "__main__":
-    sys.exit(run_job(EvaluateTokenizerConfig, run, description=__doc__))
+    sys.exit(main())

@@ -58,5 +58,10 @@ def run(config: ExtendVocabularyConfig) -> Outcome:
     )
 
 
+def main() -> int:
+    """The command; returns its exit status."""
+    return run_job(ExtendVocabularyConfig, run, description=__doc__)
+
+
 if __name__ == "__main__":
-    sys.exit(run_job(ExtendVocabularyConfig, run, description=__doc__))
+    sys.exit(main())

@@ -39,5 +39,10 @@ def run(config: IngestConfig) -> Outcome:
     return Outcome([corpus_table(summary)], find_imbalance(summary))
 
 
+def main() -> int:
+    """The command; returns its exit status."""
+    return run_job(IngestConfig, run, description=__doc__)
+
+
 if __name__ == "__main__":
-    sys.exit(run_job(IngestConfig, run, description=__doc__))
+    sys.exit(main())

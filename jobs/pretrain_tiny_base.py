@@ -27,5 +27,10 @@ def run(config: PretrainTinyBaseConfig) -> Outcome:
     return Outcome([training_table(run_tiny_base_pretraining(config))])
 
 
+def main() -> int:
+    """The command; returns its exit status."""
+    return run_job(PretrainTinyBaseConfig, run, description=__doc__)
+
+
 if __name__ == "__main__":
-    sys.exit(run_job(PretrainTinyBaseConfig, run, description=__doc__))
+    sys.exit(main())

@@ -35,5 +35,10 @@ def run(config: ServeModelConfig) -> Outcome:
     return Outcome(["stopped"])
 
 
+def main() -> int:
+    """The command; returns its exit status."""
+    return run_job(ServeModelConfig, run, description=__doc__)
+
+
 if __name__ == "__main__":
-    sys.exit(run_job(ServeModelConfig, run, description=__doc__))
+    sys.exit(main())

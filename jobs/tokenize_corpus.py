@@ -37,5 +37,10 @@ def run(config: TokenizeConfig) -> Outcome:
     return Outcome([words_table(summary), *picture], find_imbalance(summary))
 
 
+def main() -> int:
+    """The command; returns its exit status."""
+    return run_job(TokenizeConfig, run, description=__doc__)
+
+
 if __name__ == "__main__":
-    sys.exit(run_job(TokenizeConfig, run, description=__doc__))
+    sys.exit(main())

@@ -42,5 +42,10 @@ def run(config: TrainSftConfig) -> Outcome:
     return Outcome([training_table(run_sft(config))])
 
 
+def main() -> int:
+    """The command; returns its exit status."""
+    return run_job(TrainSftConfig, run, description=__doc__, presets=SFT_PRESETS)
+
+
 if __name__ == "__main__":
-    sys.exit(run_job(TrainSftConfig, run, description=__doc__, presets=SFT_PRESETS))
+    sys.exit(main())

@@ -33,5 +33,10 @@ def run(config: TrainTokenizerConfig) -> Outcome:
     return Outcome([training_table(run_tokenizer_training(config))])
 
 
+def main() -> int:
+    """The command; returns its exit status."""
+    return run_job(TrainTokenizerConfig, run, description=__doc__, presets=TOKENIZER_PRESETS)
+
+
 if __name__ == "__main__":
-    sys.exit(run_job(TrainTokenizerConfig, run, description=__doc__, presets=TOKENIZER_PRESETS))
+    sys.exit(main())
