@@ -32,6 +32,7 @@ from pipelines.serving.errors import ApiError, failed, overloaded, refuse
 from pipelines.serving.figures import Figures
 from pipelines.serving.gate import Gate
 from pipelines.serving.limits import Limits
+from pipelines.serving.web_page import add_web_page
 from samtok.masks import Rle, decode_rle, rle_area, rle_box
 from samtok.words import MaskSpan, format_codes, parse
 
@@ -86,6 +87,7 @@ def build_app(settings: ApiSettings, tokenizer: Tokenizer) -> ASGIApp:
         ("/v1/decode", "POST", routes.decode),
     ):
         app.add_api_route(path, route, methods=[method], responses=_ERRORS)
+    add_web_page(app)
     app.add_exception_handler(ApiError, _answer_error)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http)

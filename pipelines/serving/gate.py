@@ -22,6 +22,7 @@ from pipelines.serving.errors import ApiError, failed, overloaded, refuse
 from pipelines.serving.figures import Figures
 from pipelines.serving.limits import Limits
 from pipelines.serving.rate_limiter import RateLimiter
+from pipelines.serving.web_page import is_page_path
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 """Asked by what starts and watches the service: no key, no limit."""
@@ -89,7 +90,7 @@ class Gate:
             )
 
     async def _admit(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
-        if scope["path"] in OPEN_PATHS:
+        if scope["path"] in OPEN_PATHS or is_page_path(scope["path"]):
             await self._app(scope, receive, answer)
             return
         address = scope["client"][0] if scope.get("client") else None

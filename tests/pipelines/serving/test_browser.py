@@ -1,0 +1,300 @@
+"""The page in a real headless browser, against the service over a real socket."""
+
+import io
+import socket
+import threading
+import time
+
+import numpy as np
+import pytest
+import uvicorn
+from PIL import Image
+
+from pipelines.serving.api import ApiSettings, build_app
+from pipelines.serving.engine import TokenizerEngine
+from pipelines.serving.limits import Limits
+from samtok.masks import decode_rle, encode_rle
+from samtok.words import format_codes
+from tests.pipelines.serving.browsing import Picture, open_browser, open_page
+from tests.pipelines.serving.conftest import LocalTokenizer
+
+pytestmark = pytest.mark.slow
+
+KEY = "a-key-of-sixteen-or-more"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with open_browser() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def start(tokenizer):
+    """Starts a service with the given settings; gives its address."""
+    servers = []
+
+    def start_one(**settings):
+        backend = LocalTokenizer(TokenizerEngine(tokenizer, cache_bytes=1 << 24))
+        app = build_app(ApiSettings(model_id="tiny", **settings), backend)
+        listener = socket.create_server(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        servers.append((server, thread))
+        while not server.started:
+            time.sleep(0.05)
+        return f"http://127.0.0.1:{listener.getsockname()[1]}/"
+
+    yield start_one
+    for server, thread in servers:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def address(start):
+    return start()
+
+
+@pytest.fixture
+def page(browser, address):
+    with open_page(browser, address) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def scene(scenes):
+    """A picture, and its largest mask with the box around it."""
+    picture, masks = scenes[0]
+    mask = masks[masks.sum(axis=(1, 2)).argmax()]
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return picture, mask, (columns[0], rows[0], columns[-1], rows[-1])
+
+
+def expect(locator):
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=30_000)
+    return expect(locator)
+
+
+def overlap(a, b):
+    return (a & b).sum() / (a | b).sum()
+
+
+def changed(before, after):
+    return (np.abs(before.astype(int) - after).max(axis=2)) > 8
+
+
+def test_a_box_becomes_two_words_and_its_rebuilt_mask_is_seen(page, tokenizer, scene):
+    image, _, (x0, y0, x1, y1) = scene
+    picture = Picture(page, image)
+    before = picture.see()
+    picture.drag((x0, y0), (x1, y1))
+    row = page.locator("#regions li")
+    expect(row).to_have_count(1)
+
+    drawn = np.zeros(image.shape[:2], bool)
+    drawn[y0 : y1 + 1, x0 : x1 + 1] = True
+    codes = tokenizer.encode(image, drawn[None])
+    assert row.locator(".words").get_attribute("title") == format_codes(codes)[0]
+    expect(row.locator(".facts")).to_contain_text("rectangle as mask · IoU 0.")
+    rebuilt = tokenizer.decode(image, codes).numpy()[0]
+    assert overlap(changed(before, picture.see()), rebuilt) > 0.95
+    page.get_by_label("as drawn").check()
+    assert overlap(changed(before, picture.see()), drawn) > 0.95
+    page.get_by_label("Show region 1").uncheck()
+    assert not changed(before, picture.see()).any()
+
+
+def test_painting_erasing_and_undoing_give_the_mask_that_is_encoded(page, scene, scenes):
+    picture = Picture(page, scene[0])
+    before = picture.see()
+    page.locator("#canvas").press("p")
+    picture.drag((20, 20), (90, 20))
+    painted = changed(before, picture.see())
+    assert painted[20, 20:91].all()
+    assert not painted[40:].any()
+    picture.drag((20, 60), (90, 60))
+    page.keyboard.press("Control+z")
+    page.keyboard.press("e")
+    picture.drag((55, 10), (55, 30))
+    wiped = changed(before, picture.see())
+    assert not wiped[:, 55].any()
+    assert not wiped[40:].any()
+    page.keyboard.press("Enter")
+    expect(page.locator("#regions li")).to_have_count(1)
+    expect(page.locator(".facts")).to_contain_text("painted")
+    page.get_by_label("as drawn").check()
+    assert overlap(changed(before, picture.see()), wiped) > 0.9
+
+
+def test_a_box_without_a_mouse(page, scene):
+    picture = Picture(page, scene[0])
+    before = picture.see()
+    canvas = page.locator("#canvas")
+    canvas.focus()
+    for key in ("ArrowLeft", "ArrowUp", " ", "ArrowRight", "ArrowRight", "Shift+ArrowDown", " "):
+        page.keyboard.press(key)
+    expect(page.locator("#regions li")).to_have_count(1)
+    page.get_by_label("as drawn").check()
+    drawn = np.zeros(before.shape[:2], bool)
+    drawn[62:64, 62:67] = True  # from the middle, steps of 1/64 of the side, then of a pixel
+    assert np.array_equal(changed(before, picture.see()), drawn)
+    page.get_by_label("Region 1", exact=True).focus()
+    page.keyboard.press("Delete")
+    expect(page.locator("#regions li")).to_have_count(0)
+
+
+def test_pasted_words_are_masks_and_damaged_ones_are_counted(page, tokenizer, scene):
+    image, mask, _ = scene
+    picture = Picture(page, image)
+    before = picture.see()
+    codes = tokenizer.encode(image, mask[None])
+    words = format_codes(codes)[0]
+    page.get_by_text("Words → masks").click()
+    page.fill("#words", f"🙂 here: {words} and <|mt_start|><|mt_end|>")
+    page.get_by_role("button", name="Show masks").click()
+    expect(page.locator("#regions li")).to_have_count(1)
+    expect(page.locator("#status")).to_have_text("1 of 2 masks shown. 1 could not be read.")
+    assert page.locator(".words").get_attribute("title") == words
+    rebuilt = tokenizer.decode(image, codes).numpy()[0]
+    assert overlap(changed(before, picture.see()), rebuilt) > 0.95
+
+
+def test_what_is_saved(page, tokenizer, scene):
+    image, _, (x0, y0, x1, y1) = scene
+    picture = Picture(page, image)
+    picture.drag((x0, y0), (x1, y1))
+    expect(page.locator("#regions li")).to_have_count(1)
+    page.get_by_label("as drawn").check()
+
+    def save(name):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=name).click()
+        assert download.value.suggested_filename.startswith("scene-")
+        return np.asarray(Image.open(download.value.path()))
+
+    inside = np.zeros(image.shape[:2], bool)
+    inside[y0 : y1 + 1, x0 : x1 + 1] = True
+    mask = save("Mask")
+    assert np.array_equal(mask[..., 0], np.where(inside, 255, 0))
+    cutout = save("Cut-out")
+    assert np.array_equal(cutout[..., :3], image[y0 : y1 + 1, x0 : x1 + 1])
+    assert (cutout[..., 3] == 255).all()
+    redacted = save("Blurred copy")[..., :3]
+    assert np.array_equal(redacted[~inside], image[~inside])
+    # What a face or a plate is told by, differences between neighbours, is gone.
+    sharp, soft = (
+        np.abs(np.diff(a[inside].astype(float), axis=0)).mean() for a in (image, redacted)
+    )
+    assert soft < sharp / 3
+
+
+def test_a_key_is_asked_for_and_kept_in_the_tab_only(browser, start, scene):
+    import hashlib
+
+    address = start(key_digests=(hashlib.sha256(KEY.encode()).hexdigest(),))
+    with open_page(browser, address) as page:
+        expect(page.locator("#problem")).to_contain_text("Enter a valid API key")
+        expect(page.locator("#key")).to_be_focused()
+        page.keyboard.type(KEY)
+        page.keyboard.press("Enter")
+        expect(page.locator("#service")).to_have_text("Serving tiny")
+        page.reload()
+        expect(page.locator("#service")).to_have_text("Serving tiny")
+        assert page.evaluate("localStorage.length + document.cookie.length") == 0
+
+
+def test_a_refusal_says_why_and_keeps_what_was_drawn(browser, start, scene):
+    address = start(limits=Limits(max_image_pixels=100))
+    with open_page(browser, address) as page:
+        picture = Picture(page, scene[0])
+        picture.drag((10, 10), (60, 60))
+        expect(page.locator("#problem")).to_have_text(
+            "The image is 128 x 128; at most 100 pixels are read. Choose a smaller picture."
+        )
+        expect(page.locator("#regions li")).to_have_count(0)
+        expect(page.get_by_role("button", name="Make words")).to_be_enabled()
+
+
+def test_what_is_no_picture_is_refused(page):
+    page.set_input_files(
+        "#file", {"name": "notes.png", "mimeType": "image/png", "buffer": b"no picture"}
+    )
+    expect(page.locator("#problem")).to_contain_text("notes.png is no picture")
+
+
+def test_a_photograph_taken_sideways_is_sent_upright(page, tokenizer):
+    stored = np.zeros((40, 64, 3), np.uint8)
+    stored[:, :32] = 255
+    photograph = Image.fromarray(stored)
+    tags = photograph.getexif()
+    tags[0x0112] = 6  # to be turned by 90 degrees clockwise
+    file = io.BytesIO()
+    photograph.save(file, format="JPEG", exif=tags)
+    page.set_input_files(
+        "#file", {"name": "phone.jpg", "mimeType": "image/jpeg", "buffer": file.getvalue()}
+    )
+    expect(page.locator("#status")).to_contain_text("Turned upright.")
+    with page.expect_request("**/v1/encode") as sent:
+        page.locator("#canvas").press(" ")
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press(" ")
+    body = sent.value.post_data_json
+    assert body["masks"][0]["rle"]["size"] == [64, 40]
+    expect(page.locator("#regions li")).to_have_count(1)
+
+
+def test_a_finger_draws_on_a_phone(browser, address, scene):
+    phone = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+    with open_page(browser, address, **phone) as page:
+        picture = Picture(page, scene[0])
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        touch = page.context.new_cdp_session(page)
+
+        def send(kind, *point):
+            points = [dict(zip("xy", picture.place(*point), strict=True))] if point else []
+            touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+        send("touchStart", 20, 20)
+        send("touchMove", 60, 50)
+        send("touchMove", 80, 70)
+        send("touchEnd")
+        expect(page.locator("#regions li")).to_have_count(1)
+        assert page.evaluate("scrollY") == 0
+
+
+def test_run_lengths_are_cocos(page):
+    masks = (
+        np.random.default_rng(0).random((3, 37, 53)) < np.array([0.5, 0.02, 0.98])[:, None, None]
+    )
+    masks = np.concatenate([masks, np.zeros((1, 37, 53), bool), np.ones((1, 37, 53), bool)])
+    for mask in masks:
+        counts = encode_rle(mask)["counts"]
+        flat, runs = page.evaluate(
+            """async ({counts, height, width}) => {
+                const {parseCounts, runsToBitmap, bitmapToRuns} = await import("/web/rle.js");
+                const bitmap = runsToBitmap(parseCounts(counts), height, width);
+                return [Array.from(bitmap), bitmapToRuns(bitmap, height, width)];
+            }""",
+            {"counts": counts, "height": 37, "width": 53},
+        )
+        assert np.array_equal(np.array(flat, bool).reshape(mask.shape), mask)
+        assert np.array_equal(decode_rle({"size": [37, 53], "counts": runs}), mask)
+
+
+def test_runs_that_do_not_fit_are_refused(page):
+    for runs in ([5], [3, 9], [2, -1, 5]):
+        assert (
+            page.evaluate(
+                """async (runs) => {
+                const {runsToBitmap} = await import("/web/rle.js");
+                try { runsToBitmap(runs, 2, 3); } catch (error) { return error.name; }
+            }""",
+                runs,
+            )
+            == "RangeError"
+        )
