@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -31,6 +32,7 @@ _REFERENCE = re.compile(
 _ENTRY = re.compile(r"[\s,]*+(?=\{)")
 # The published models write masks without quotation marks.
 _BARE_MASK = re.compile(r"(:\s*+)((?:<\|mt_\w*+\|>)++)")
+_FLAT_OBJECT = re.compile(r"\{[^{}]*+\}")
 _NUM_TEXTS: Final = 5  # of a triplet: predicate, two labels, two masks
 _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
 _NOT_WORD = re.compile(r"[^\w\s]|_")
@@ -85,6 +87,29 @@ def read_triplets(text: str) -> list[Triplet]:
     return [triplet for triplet in triplets if triplet is not None]
 
 
+def label_spans(text: str, spans: Sequence[MaskSpan]) -> list[str | None]:
+    """What an answer calls its masks.
+
+    Args:
+        text: an answer.
+        spans: of :func:`~samtok.words.parse`.
+
+    Returns:
+        For each span the phrase marked right before it, or the ``"label"`` of the JSON object it
+        stands in as ``"mask_2d"``; None where there is neither.
+    """
+    labels: list[str | None] = [None] * len(spans)
+    for match in _REFERENCE.finditer(text):
+        for position in _follow(match.end(), spans, text):
+            labels[position] = match.group(1).strip()
+    for match in _FLAT_OBJECT.finditer(text):
+        label = _read_label(match.group())
+        for position, span in enumerate(spans):
+            if match.start() < span.start and span.end < match.end():
+                labels[position] = label
+    return labels
+
+
 def strip_masks(text: str) -> str:
     """What a text says in plain words: without mask spans and marks of references."""
     pieces, at = [], 0
@@ -104,18 +129,31 @@ def normalize_phrase(text: str) -> str:
     return " ".join(plain.split())
 
 
-def _codes_from(position: int, spans: list[MaskSpan], text: str) -> tuple[Codes, ...]:
+def _codes_from(position: int, spans: Sequence[MaskSpan], text: str) -> tuple[Codes, ...]:
     """Masks from a position on, with at most white space between them."""
-    codes = []
-    for span in spans:
+    found = (spans[index].codes for index in _follow(position, spans, text))
+    return tuple(codes for codes in found if codes is not None)
+
+
+def _follow(position: int, spans: Sequence[MaskSpan], text: str) -> Iterator[int]:
+    """Indices of the spans from a position on, with at most white space between them."""
+    for index, span in enumerate(spans):
         if span.start < position:
             continue
         if text[position : span.start].strip():
             break
-        if span.codes is not None:
-            codes.append(span.codes)
+        yield index
         position = span.end
-    return tuple(codes)
+
+
+def _read_label(written: str) -> str | None:
+    """The label of one object of a JSON answer that has a mask."""
+    try:
+        entry = json.loads(_BARE_MASK.sub(r'\1"\2"', written))
+    except (ValueError, RecursionError):
+        return None
+    label = entry.get("label")
+    return label if "mask_2d" in entry and isinstance(label, str) else None
 
 
 def _read_entries(text: str) -> list[dict[str, Any]]:

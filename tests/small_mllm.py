@@ -4,6 +4,8 @@ Their configs are those of the hub models at reduced depth and width; chat templ
 hub models' do for texts and images.
 """
 
+import contextlib
+
 import torch
 from tokenizers import AddedToken
 from transformers import (
@@ -83,6 +85,23 @@ def build_small_mllm(family: str, *, tied: bool = True, seed: int = 0) -> Mllm:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build(tokenizer, tied)
+
+
+@contextlib.contextmanager
+def saying(mllm, text):
+    """The model writes this text and ends its turn."""
+    ids = iter([*mllm.tokenizer(text)["input_ids"], mllm.tokenizer.eos_token_id])
+
+    def choose(module, args, logits):
+        chosen = torch.full_like(logits, -1e4)
+        chosen[..., next(ids)] = 1e4
+        return chosen
+
+    handle = mllm.model.lm_head.register_forward_hook(choose)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def _merges(tokenizer):

@@ -100,7 +100,7 @@ def generate(
         encode_prompt(_to_messages(prompt), image, mllm.processor)
         for prompt, image in zip(prompts, images, strict=True)
     ]
-    ends = _list_ends(mllm.tokenizer)
+    ends = list_ends(mllm.tokenizer)
     answers = generate_ids(mllm, encoded, config)
     return [
         mllm.tokenizer.decode([token_id for token_id in ids.tolist() if token_id not in ends])
@@ -110,7 +110,11 @@ def generate(
 
 @torch.no_grad()
 def generate_ids(
-    mllm: Mllm, prompts: Sequence[EncodedExample], config: GenerationConfig | None = None
+    mllm: Mllm,
+    prompts: Sequence[EncodedExample],
+    config: GenerationConfig | None = None,
+    *,
+    should_stop: Callable[[torch.Tensor], bool] | None = None,
 ) -> list[torch.Tensor]:
     """Answer encoded prompts, all in one batch.
 
@@ -118,15 +122,17 @@ def generate_ids(
         mllm: model and processor.
         prompts: B, see :func:`~samtok.mllm.collate.encode_prompt`.
         config: how answers are written.
+        should_stop: asked after each token of a batch of one, with the tokens so far, int64 (S,),
+            prompt included; True ends the answer.
 
     Returns:
         B tensors of token ids, int64 on the CPU; the last id is the end of the turn, unless the
-        limit came first.
+        limit came first or the caller stopped.
     """
     if not prompts:
         return []
     config = config or GenerationConfig()
-    ends = _list_ends(mllm.tokenizer)
+    ends = list_ends(mllm.tokenizer)
     batch = _pad_left(prompts, mllm)
     prompt_length = batch["input_ids"].shape[1]
     with _evaluating(mllm.model):
@@ -140,6 +146,7 @@ def generate_ids(
             suppress_tokens=_list_control_ids(mllm.tokenizer, ends),
             logits_processor=_make_processors(mllm, config, len(prompts), prompt_length),
             use_cache=True,
+            stopping_criteria=[] if should_stop is None else [_as_criterion(should_stop)],
         )
     return [_cut(row[prompt_length:], ends) for row in rows.cpu()]
 
@@ -165,6 +172,15 @@ def _make_processors(
     return processors
 
 
+def _as_criterion(should_stop: Callable[[torch.Tensor], bool]) -> Callable[..., torch.Tensor]:
+    """`should_stop` as transformers asks: for each row of a batch, here for the only one."""
+
+    def stop_row(ids: torch.Tensor, _: Any, **__: Any) -> torch.Tensor:
+        return torch.tensor([should_stop(ids[0])], device=ids.device)
+
+    return stop_row
+
+
 def _pad_left(prompts: Sequence[EncodedExample], mllm: Mllm) -> dict[str, torch.Tensor]:
     length = max(map(len, prompts))
     ids = torch.full((len(prompts), length), mllm.tokenizer.pad_token_id)
@@ -187,8 +203,8 @@ def _to_messages(prompt: str | Sequence[Message]) -> Sequence[Message]:
     return (Message("user", prompt),) if isinstance(prompt, str) else prompt
 
 
-def _list_ends(tokenizer: Any) -> list[int]:
-    """Ends of a turn and of a text."""
+def list_ends(tokenizer: Any) -> list[int]:
+    """Token ids that end a turn or a text."""
     return [tokenizer.eos_token_id, tokenizer.pad_token_id]
 
 

@@ -38,7 +38,7 @@ class Piece:
 
 
 def to_chat(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """Messages in the form chat templates take; the image stands before the first text.
+    """Messages in the form chat templates take; the image stands before the user's first text.
 
     Raises:
         InputError: ``control_word_in_text``: a message would end its turn or claim an image.
@@ -51,11 +51,12 @@ def to_chat(messages: Sequence[Message]) -> list[dict[str, Any]]:
                 f"a message of the {message.role} holds {found[0]!r}, which only the chat template "
                 "may write; remove it",
             )
-    chat = [
+    chat: list[dict[str, Any]] = [
         {"role": message.role, "content": [{"type": "text", "text": message.content}]}
         for message in messages
     ]
-    chat[0]["content"] = [{"type": "image"}, {"type": "text", "text": messages[0].content}]
+    first = next(turn for turn in chat if turn["role"] == "user")
+    first["content"].insert(0, {"type": "image"})
     return chat
 
 

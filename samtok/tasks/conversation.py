@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Role: TypeAlias = Literal["user", "assistant"]
+Role: TypeAlias = Literal["system", "user", "assistant"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,7 @@ class Message:
     """One turn."""
 
     role: Role
-    """Who speaks."""
+    """Who speaks; "system" only before all others, and in no conversation to learn from."""
     content: str
     """Plain text; mask words inside it. The image stands before the first user message."""
 

@@ -8,13 +8,14 @@ from samtok.answer_forms import (
     REF_END,
     REF_START,
     GroundedPhrase,
+    label_spans,
     normalize_phrase,
     read_answer_part,
     read_phrases,
     read_triplets,
     strip_masks,
 )
-from samtok.words import format_codes
+from samtok.words import format_codes, parse
 
 A, B = format_codes([(1, 2), (3, 4)])
 
@@ -100,3 +101,25 @@ def test_plain_words_have_no_masks():
 
 def test_phrases_are_compared_without_articles_and_punctuation():
     assert normalize_phrase("A  red-ish, the Cup_top.") == "red ish cup top"
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        (
+            f"{ref('two cups')}{A} {B} and {A}, {ref(' a hat ')}{B}",
+            ["two cups"] * 2 + [None, "a hat"],
+        ),
+        (
+            json.dumps([{"mask_2d": A, "label": "cup"}, {"mask_2d": B, "label": "hat"}]),
+            ["cup", "hat"],
+        ),
+        (json.dumps([entry()]), ["cup", "table"]),
+        (f'[{{"mask_2d": {A}{B}, "label": "cups"}}]', ["cups", "cups"]),
+        (f'[{{"mask_2d": "{A}", "label": 7}}, {{"mask_2d": "{B}", "lab', [None, None]),
+        (f'{{"note": "{A}", "label": "cup"}} {{{A}}}', [None, None]),
+        ("{" + "[" * 100_000 + A + "}", [None]),
+    ],
+)
+def test_masks_are_called_what_the_answer_calls_them(text, labels):
+    assert label_spans(text, parse(text)) == labels
