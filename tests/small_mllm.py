@@ -90,11 +90,12 @@ def build_small_mllm(family: str, *, tied: bool = True, seed: int = 0) -> Mllm:
 @contextlib.contextmanager
 def saying(mllm, text):
     """The model writes this text and ends its turn."""
-    ids = iter([*mllm.tokenizer(text)["input_ids"], mllm.tokenizer.eos_token_id])
+    ids = iter(mllm.tokenizer(text)["input_ids"])
+    end = mllm.tokenizer.eos_token_id
 
     def choose(module, args, logits):
         chosen = torch.full_like(logits, -1e4)
-        chosen[..., next(ids)] = 1e4
+        chosen[..., next(ids, end)] = 1e4
         return chosen
 
     handle = mllm.model.lm_head.register_forward_hook(choose)

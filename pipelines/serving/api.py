@@ -7,9 +7,8 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-import numpy as np
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
@@ -19,21 +18,28 @@ from starlette.types import ASGIApp
 
 from pipelines.serving import schemas
 from pipelines.serving.calls import (
+    ChatModel,
     DecodeCall,
     Decoded,
     EncodeCall,
     Encoded,
-    Refused,
     SentImage,
     Tokenizer,
 )
-from pipelines.serving.codecs import check_num_masks, read_image, read_masks, write_mask
-from pipelines.serving.errors import ApiError, failed, overloaded, refuse
+from pipelines.serving.chat_route import STREAM_TYPE, ChatRoute
+from pipelines.serving.codecs import (
+    check_num_masks,
+    read_image,
+    read_masks,
+    write_box,
+    write_span,
+)
+from pipelines.serving.errors import ApiError, check_answer, failed, overloaded, refuse
 from pipelines.serving.figures import Figures
 from pipelines.serving.gate import Gate
 from pipelines.serving.limits import Limits
 from pipelines.serving.web_page import add_web_page
-from samtok.masks import Rle, decode_rle, rle_area, rle_box
+from samtok.masks import rle_area
 from samtok.words import MaskSpan, format_codes, parse
 
 _READY_SECONDS: Final = 5.0
@@ -48,8 +54,6 @@ no result have the form `{"error": {"type", "message", "code"}}`; after 429 and 
 says when to try again.
 """
 
-Answered = TypeVar("Answered")
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ApiSettings:
@@ -57,17 +61,22 @@ class ApiSettings:
 
     model_id: str
     """Name of the tokenizer in /v1/models."""
+    chat_model_id: str | None = None
+    """Name of the language model there; None where none is served."""
     limits: Limits = field(default_factory=Limits)
     key_digests: tuple[str, ...] = ()
     """sha256 of the keys that are let in, in hexadecimal; empty lets in everybody."""
 
 
-def build_app(settings: ApiSettings, tokenizer: Tokenizer) -> ASGIApp:
+def build_app(
+    settings: ApiSettings, tokenizer: Tokenizer, chat_model: ChatModel | None = None
+) -> ASGIApp:
     """The service as an ASGI application.
 
     Args:
         settings: of the routes.
-        tokenizer: answers the calls.
+        tokenizer: answers calls to encode and decode.
+        chat_model: answers conversations; None where no language model is served.
     """
     figures = Figures()
     app = FastAPI(
@@ -77,7 +86,8 @@ def build_app(settings: ApiSettings, tokenizer: Tokenizer) -> ASGIApp:
         docs_url=None,  # the pages behind these take their scripts from elsewhere
         redoc_url=None,
     )
-    routes = Routes(settings, tokenizer, figures)
+    routes = Routes(settings, tokenizer, chat_model, figures)
+    chat = ChatRoute(settings.chat_model_id, settings.limits, tokenizer, chat_model, figures)
     for path, method, route in (
         ("/healthz", "GET", routes.health),
         ("/readyz", "GET", routes.readiness),
@@ -87,6 +97,13 @@ def build_app(settings: ApiSettings, tokenizer: Tokenizer) -> ASGIApp:
         ("/v1/decode", "POST", routes.decode),
     ):
         app.add_api_route(path, route, methods=[method], responses=_ERRORS)
+    app.add_api_route(
+        "/v1/chat/completions",
+        chat.complete,
+        methods=["POST"],
+        response_model=schemas.ChatCompletion,
+        responses={**_ERRORS, 200: {"content": {STREAM_TYPE: {}}}},
+    )
     add_web_page(app)
     app.add_exception_handler(ApiError, _answer_error)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
@@ -104,10 +121,17 @@ def build_app(settings: ApiSettings, tokenizer: Tokenizer) -> ASGIApp:
 class Routes:
     """What each path answers."""
 
-    def __init__(self, settings: ApiSettings, tokenizer: Tokenizer, figures: Figures) -> None:
+    def __init__(
+        self,
+        settings: ApiSettings,
+        tokenizer: Tokenizer,
+        chat_model: ChatModel | None,
+        figures: Figures,
+    ) -> None:
         self._settings = settings
         self._limits = settings.limits
         self._tokenizer = tokenizer
+        self._chat_model = chat_model
         self._figures = figures
         self._started = int(time.time())
 
@@ -116,12 +140,12 @@ class Routes:
         return {"status": "ok"}
 
     async def readiness(self) -> dict[str, str]:
-        """A tokenizer is loaded and answers; 503 until then."""
+        """What is served is loaded and answers; 503 until then."""
         try:
             async with asyncio.timeout(_READY_SECONDS):
-                await self._tokenizer.facts()
+                await self.models()
         except TimeoutError:
-            raise overloaded("no tokenizer answers yet", retry_after=_READY_SECONDS) from None
+            raise overloaded("nothing is loaded yet", retry_after=_READY_SECONDS) from None
         return {"status": "ready"}
 
     async def metrics(self) -> Response:
@@ -130,27 +154,40 @@ class Routes:
 
     async def models(self) -> schemas.ModelList:
         """What is served."""
+        shared: dict[str, Any] = {"created": self._started, "owned_by": "samtok"}
         facts = await self._tokenizer.facts()
-        model = schemas.Model(
-            id=self._settings.model_id,
-            created=self._started,
-            owned_by="samtok",
-            fingerprint=facts.fingerprint,
-            capabilities=["encode", "decode"],
-        )
-        return schemas.ModelList(data=[model])
+        served = [
+            schemas.Model(
+                id=self._settings.model_id,
+                fingerprint=facts.fingerprint,
+                capabilities=["encode", "decode"],
+                **shared,
+            )
+        ]
+        if self._chat_model is not None and self._settings.chat_model_id is not None:
+            chat_facts = await self._chat_model.facts()
+            served.append(
+                schemas.Model(
+                    id=self._settings.chat_model_id,
+                    fingerprint=None,
+                    mask_tokenizer=chat_facts.mask_tokenizer,
+                    capabilities=["chat"],
+                    **shared,
+                )
+            )
+        return schemas.ModelList(data=served)
 
     async def encode(self, request: schemas.EncodeRequest) -> schemas.EncodeResponse:
         """Masks of an image → two words each."""
         call = await asyncio.to_thread(_read_encode, request, self._limits)
-        encoded = _check(await self._tokenizer.encode(call))
+        encoded = check_answer(await self._tokenizer.encode(call))
         self._figures.count_call(encoded.served)
         return _write_encoded(call, encoded)
 
     async def decode(self, request: schemas.DecodeRequest) -> schemas.DecodeResponse:
         """Words, or a text with words in it → masks on an image."""
         call, spans = await asyncio.to_thread(_read_decode, request, self._limits)
-        decoded = _check(await self._tokenizer.decode(call))
+        decoded = check_answer(await self._tokenizer.decode(call))
         self._figures.count_call(decoded.served)
         return await asyncio.to_thread(_write_decoded, call, spans, decoded, request.format)
 
@@ -174,7 +211,7 @@ def _write_encoded(call: EncodeCall, encoded: Encoded) -> schemas.EncodeResponse
         schemas.MaskWords(
             words=text,
             codes=codes,
-            box=_as_box(rle_box(mask)),
+            box=write_box(mask),
             area=rle_area(mask),
             collides=times[text] > 1,
             reconstruction_iou=overlap,
@@ -220,39 +257,14 @@ def _write_decoded(
     call: DecodeCall, spans: Sequence[MaskSpan], decoded: Decoded, form: schemas.MaskFormat
 ) -> schemas.DecodeResponse:
     rles = iter(decoded.masks)
-    masks = [_write_span(span, next(rles) if span.codes else None, form) for span in spans]
+    masks = [write_span(span, next(rles) if span.codes else None, form) for span in spans]
     return schemas.DecodeResponse(
         image=_describe(call.image), tokenizer=decoded.served.fingerprint, masks=masks
     )
 
 
-def _write_span(span: MaskSpan, rle: Rle | None, form: schemas.MaskFormat) -> schemas.DecodedMask:
-    area = None if rle is None else rle_area(rle)
-    return schemas.DecodedMask(
-        start=span.start,
-        end=span.end,
-        status=span.status,
-        defects=list(span.defects),
-        codes=span.codes,
-        mask=None if rle is None else write_mask(decode_rle(rle), form),
-        box=_as_box(rle_box(rle)) if rle is not None and area else None,
-        area=area,
-    )
-
-
 def _describe(image: SentImage) -> schemas.ImageFacts:
     return schemas.ImageFacts(sha256=image.sha256, height=image.height, width=image.width)
-
-
-def _as_box(box: np.ndarray) -> tuple[int, int, int, int]:
-    x0, y0, x1, y1 = (int(side) for side in box)
-    return x0, y0, x1, y1
-
-
-def _check(answer: Answered | Refused) -> Answered:
-    if isinstance(answer, Refused):
-        raise refuse(answer.reason, answer.detail)
-    return answer
 
 
 async def _answer_error(_: Request, error: Exception) -> JSONResponse:

@@ -1,12 +1,15 @@
-"""What the ingress asks of the tokenizer, and what comes back: plain values, made to travel."""
+"""What the ingress asks of tokenizer and model, and what comes back: plain values that travel."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from samtok.errors import InputError
 from samtok.masks import Rle
+from samtok.mllm import GenerationConfig
+from samtok.tasks.conversation import Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,4 +113,59 @@ class Tokenizer(Protocol):
         """Masks of codes."""
 
     async def facts(self) -> TokenizerFacts:
+        """Answers when a replica is ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatCall:
+    """A conversation about one image, to be answered."""
+
+    image: SentImage
+    messages: tuple[Message, ...] = field(repr=False)
+    """The last one is the user's; masks are words."""
+    config: GenerationConfig
+    stop: tuple[str, ...]
+    """The answer ends before the first of these."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatText:
+    """The next piece of an answer, one character or more."""
+
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ChatEnd:
+    """The last thing of an answer."""
+
+    finish_reason: Literal["stop", "length"]
+    prompt_tokens: int
+    """The image's included."""
+    completion_tokens: int
+    mask_tokenizer: str | None
+    """Fingerprint of the tokenizer whose words the model has learned, where it is known."""
+
+
+ChatEvent = ChatText | ChatEnd | Refused
+"""Pieces of text and an end, or a refusal alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What a service says of the language model behind it."""
+
+    source: str
+    """As it was configured."""
+    mask_tokenizer: str | None
+    """As in `ChatEnd`."""
+
+
+class ChatModel(Protocol):
+    """What the routes need of a language model."""
+
+    def stream(self, call: ChatCall) -> AsyncGenerator[ChatEvent]:
+        """The answer as it is written; closing the generator ends the work."""
+
+    async def facts(self) -> ModelFacts:
         """Answers when a replica is ready."""

@@ -17,9 +17,19 @@ from PIL import Image
 from pipelines.serving.calls import SentImage
 from pipelines.serving.errors import refuse
 from pipelines.serving.limits import Limits
-from pipelines.serving.schemas import Mask, MaskFormat, RleMask
+from pipelines.serving.schemas import DecodedMask, Mask, MaskFormat, RleMask
 from samtok.errors import InputError
-from samtok.masks import Rle, bitmap_to_mask, encode_rle, mask_to_polygons, segmentation_to_rle
+from samtok.masks import (
+    Rle,
+    bitmap_to_mask,
+    decode_rle,
+    encode_rle,
+    mask_to_polygons,
+    rle_area,
+    rle_box,
+    segmentation_to_rle,
+)
+from samtok.words import MaskSpan
 
 _DATA_URL: Final = re.compile(r"data:([a-z]+/[a-z0-9.+-]+);base64,", re.IGNORECASE)
 _MEDIA_TYPES: Final = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
@@ -106,6 +116,33 @@ def write_mask(mask: np.ndarray, form: MaskFormat) -> Mask:
         return Mask(png=base64.b64encode(file.getvalue()).decode("ascii"))
     rle = encode_rle(mask)
     return Mask(rle=RleMask(size=(rle["size"][0], rle["size"][1]), counts=rle["counts"]))
+
+
+def write_span(span: MaskSpan, rle: Rle | None, form: MaskFormat) -> DecodedMask:
+    """A mask span of a text for an answer.
+
+    Args:
+        span: where it stands and how it was read.
+        rle: its mask; None where it was rejected, or not decoded.
+        form: of the mask.
+    """
+    area = None if rle is None else rle_area(rle)
+    return DecodedMask(
+        start=span.start,
+        end=span.end,
+        status=span.status,
+        defects=list(span.defects),
+        codes=span.codes,
+        mask=None if rle is None else write_mask(decode_rle(rle), form),
+        box=write_box(rle) if rle is not None and area else None,
+        area=area,
+    )
+
+
+def write_box(rle: Rle) -> tuple[int, int, int, int]:
+    """x0, y0, x1, y1 of a mask that is not empty, the last pixel inside."""
+    x0, y0, x1, y1 = (int(side) for side in rle_box(rle))
+    return x0, y0, x1, y1
 
 
 def _read_segmentation(mask: Mask, size: tuple[int, int]) -> Any:

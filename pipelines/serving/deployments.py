@@ -1,4 +1,4 @@
-"""The service on Ray Serve: an ingress, and replicas that hold the tokenizer."""
+"""The service on Ray Serve: an ingress, and replicas that hold tokenizer and language model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import asyncio
 import dataclasses
 import logging
 import time
+from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,21 +21,28 @@ from starlette.types import ASGIApp
 from pipelines.serving.api import ApiSettings, build_app
 from pipelines.serving.calls import (
     Call,
+    ChatCall,
+    ChatEvent,
     DecodeCall,
     Decoded,
     EncodeCall,
     Encoded,
+    ModelFacts,
     Refused,
     TokenizerFacts,
 )
+from pipelines.serving.chat_engine import ChatEngine, stream_answer
 from pipelines.serving.engine import Answer, TokenizerEngine
 from pipelines.serving.errors import overloaded
+from samtok.mllm import load_mllm
 from samtok.tokenizer import SAMTok
 
 APPLICATION: Final = "samtok"
 
 _BATCHES_AHEAD: Final = 2
 """Calls a replica takes on, in batches: the one that runs and the one that gathers."""
+_CHATS_AHEAD: Final = 2
+"""Conversations a replica takes on: the one it answers and the one that comes next."""
 _SPARE_INGRESS_CALLS: Final = 16
 """Beyond the pending ones, for those that are turned away and for probes."""
 _RETRY_SECONDS: Final = 1.0
@@ -56,6 +65,21 @@ class ReplicaSettings:
     """Calls taken together."""
     batch_wait_seconds: float
     """How long a call waits for company."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChatReplicaSettings:
+    """The replicas that hold the language model."""
+
+    source: str
+    """As for ``samtok.mllm.load_mllm``; every node must be able to read it."""
+    num_replicas: int
+    cpus: float
+    """Of each, for torch threads."""
+    gpus: float
+    """Of each; 0 runs on the CPU."""
+    max_prompt_tokens: int
+    """Conversations of more are refused."""
 
 
 class TokenizerReplica:
@@ -93,19 +117,43 @@ class TokenizerReplica:
         ]
 
 
+class ChatReplica:
+    """A language model in an actor; one thread writes answers, one after another."""
+
+    def __init__(self, settings: ChatReplicaSettings) -> None:
+        torch.set_num_threads(max(1, round(settings.cpus)))
+        self._engine = ChatEngine(
+            load_mllm(settings.source), max_prompt_tokens=settings.max_prompt_tokens
+        )
+        self._facts = ModelFacts(settings.source, self._engine.mask_tokenizer)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="chat")
+
+    async def stream(self, call: ChatCall) -> AsyncGenerator[ChatEvent]:
+        """One answer as it is written."""
+        async with aclosing(stream_answer(self._engine, self._thread, call)) as events:
+            async for event in events:
+                yield event
+
+    async def facts(self) -> ModelFacts:
+        """What is loaded here."""
+        return self._facts
+
+
 class Ingress:
     """The routes, in front of the replicas."""
 
-    def __init__(self, settings: ApiSettings, tokenizer: Any) -> None:
+    def __init__(self, settings: ApiSettings, tokenizer: Any, chat_model: Any = None) -> None:
         self._settings = settings
         self._tokenizer = tokenizer
+        self._chat_model = chat_model
         log = logging.getLogger("samtok.serving")
         log.setLevel(logging.INFO)
         log.addHandler(logging.StreamHandler())  # a worker's own shows warnings only
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """Asked for by Ray Serve once the replica stands."""
-        return build_app(self._settings, RemoteTokenizer(self._tokenizer))
+        chat_model = None if self._chat_model is None else RemoteChatModel(self._chat_model)
+        return build_app(self._settings, RemoteTokenizer(self._tokenizer), chat_model)
 
 
 class RemoteTokenizer:
@@ -134,16 +182,52 @@ class RemoteTokenizer:
         return facts
 
     async def _ask(self, method: str, *arguments: Any) -> Any:
-        try:
+        with _losses_as_refusals():
             return await getattr(self._handle, method).remote(*arguments)
-        except BackPressureError:
-            raise overloaded("too many calls wait", retry_after=_RETRY_SECONDS) from None
-        except (RayActorError, DeploymentUnavailableError):
-            raise overloaded("a replica was lost", retry_after=_RETRY_SECONDS) from None
 
 
-def build_application(api: ApiSettings, replicas: ReplicaSettings) -> serve.Application:
-    """The whole service, ready for ``serve.run``."""
+class RemoteChatModel:
+    """The replicas of the language model as the routes know them.
+
+    Args:
+        handle: of the deployment.
+    """
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+
+    async def stream(self, call: ChatCall) -> AsyncGenerator[ChatEvent]:
+        """One answer as it is written."""
+        with _losses_as_refusals():
+            response = self._handle.options(stream=True).stream.remote(call)
+            try:
+                async for event in response:
+                    yield event
+            finally:
+                response.cancel()  # without effect on one that has ended
+
+    async def facts(self) -> ModelFacts:
+        """What a replica says."""
+        with _losses_as_refusals():
+            facts: ModelFacts = await self._handle.facts.remote()
+        return facts
+
+
+@contextmanager
+def _losses_as_refusals() -> Iterator[None]:
+    """What Ray raises where a replica is full or lost becomes an answer that can be tried again."""
+    try:
+        yield
+    except BackPressureError:
+        raise overloaded("too many calls wait", retry_after=_RETRY_SECONDS) from None
+    except (RayActorError, DeploymentUnavailableError):
+        raise overloaded("a replica was lost", retry_after=_RETRY_SECONDS) from None
+
+
+def build_application(
+    api: ApiSettings, replicas: ReplicaSettings, chat: ChatReplicaSettings | None = None
+) -> serve.Application:
+    """The whole service, ready for ``serve.run``; without `chat`, no language model is served."""
     tokenizer = serve.deployment(
         TokenizerReplica,
         name="tokenizer",
@@ -159,7 +243,20 @@ def build_application(api: ApiSettings, replicas: ReplicaSettings) -> serve.Appl
         max_ongoing_requests=api.limits.max_pending + _SPARE_INGRESS_CALLS,
         max_queued_requests=api.limits.max_pending,
     )
-    return ingress.bind(api, tokenizer)
+    if chat is None:
+        return ingress.bind(api, tokenizer)
+    return ingress.bind(api, tokenizer, _build_chat(chat, api.limits.max_pending))
+
+
+def _build_chat(settings: ChatReplicaSettings, max_queued: int) -> serve.Application:
+    return serve.deployment(
+        ChatReplica,
+        name="chat",
+        num_replicas=settings.num_replicas,
+        ray_actor_options={"num_cpus": settings.cpus, "num_gpus": settings.gpus},
+        max_ongoing_requests=_CHATS_AHEAD,
+        max_queued_requests=max_queued,
+    ).bind(settings)
 
 
 def _note_wait(answer: Answer, seconds: float) -> Answer:

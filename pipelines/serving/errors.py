@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+from pipelines.serving.calls import Refused
 from samtok.errors import SamtokError
+
+Answered = TypeVar("Answered")
 
 ErrorType = Literal[
     "invalid_request_error",
@@ -68,3 +71,14 @@ def overloaded(message: str, *, retry_after: float) -> ApiError:
 def failed() -> ApiError:
     """A defect of the service; nothing of it is told."""
     return ApiError(500, "server_error", "internal_error", "the service failed on this request")
+
+
+def check_answer(answer: Answered | Refused) -> Answered:
+    """The answer to a call, where it is one.
+
+    Raises:
+        ApiError: it is a refusal.
+    """
+    if isinstance(answer, Refused):
+        raise refuse(answer.reason, answer.detail)
+    return answer

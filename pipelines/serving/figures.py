@@ -6,7 +6,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from pipelines.serving.calls import Served
+from pipelines.serving.calls import ChatEnd, Served
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -31,6 +31,13 @@ class Figures:
         self._waited = Histogram(
             "queue_seconds", "Wait for a batch at the replica.", buckets=_SECONDS, **shared
         )
+        self._tokens = Counter("chat_tokens", "Tokens of conversations.", ["kind"], **shared)
+        self.first_token_seconds = Histogram(
+            "chat_first_token_seconds",
+            "From a whole question to the first text.",
+            buckets=_SECONDS,
+            **shared,
+        )
         self.pending = Gauge("pending_calls", "Calls being read or computed.", **shared)
 
     def count_request(self, path: str, status: int, seconds: float) -> None:
@@ -43,6 +50,11 @@ class Figures:
         self._cache.labels("hit" if served.cache_hit else "miss").inc()
         self._batch_size.observe(served.batch_size)
         self._waited.observe(served.waited_seconds)
+
+    def count_tokens(self, end: ChatEnd) -> None:
+        """An answer was written."""
+        self._tokens.labels("prompt").inc(end.prompt_tokens)
+        self._tokens.labels("completion").inc(end.completion_tokens)
 
     def write(self) -> bytes:
         """Text in Prometheus' format."""

@@ -21,7 +21,14 @@ class Limits:
     max_mask_pixels: int = 1 << 27
     """Largest product of masks and their pixels in one call; bounds memory (422)."""
     max_text_characters: int = 65536
-    """Longest text, or list of words together, to look for mask words in (422)."""
+    """Longest text, list of words together, or conversation, in characters (422)."""
+    max_messages: int = 64
+    """Most messages of a conversation (422)."""
+    max_prompt_tokens: int = 8192
+    """Most tokens of a conversation, the image's included (422)."""
+    max_new_tokens: int = 1024
+    """Most tokens of an answer that a client may ask for, and what one gets that does not say
+    (422)."""
     requests_per_minute: float = 600.0
     """Calls per client and minute in the long run, above 0; a client is an API key, or without
     keys an address (429)."""

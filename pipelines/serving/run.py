@@ -16,13 +16,37 @@ from ray.serve.config import HTTPOptions, ProxyLocation
 from pipelines.cluster import connect, is_joined_cluster
 from pipelines.serving.access import check_exposure, read_key_digests
 from pipelines.serving.api import ApiSettings
-from pipelines.serving.deployments import APPLICATION, ReplicaSettings, build_application
+from pipelines.serving.deployments import (
+    APPLICATION,
+    ChatReplicaSettings,
+    ReplicaSettings,
+    build_application,
+)
 from pipelines.serving.limits import Limits
 from pipelines.setting_checks import above_zero, at_least
 from samtok.errors import ConfigError
+from samtok.mllm.chat import check_mask_tokenizer
+from samtok.mllm.model import load_processor, read_mask_tokenizer
 from samtok.tokenizer import SAMTok
 
 _MIB: Final = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChatConfig:
+    """Replicas of the language model; they answer one conversation at a time each."""
+
+    num_replicas: int = 1
+    """How many."""
+    cpus_per_replica: float = 1.0
+    """CPUs of a replica; its torch threads."""
+    gpus_per_replica: float = 0.0
+    """GPUs of a replica: 0 runs on the CPU."""
+
+    def __post_init__(self) -> None:
+        at_least(1, "chat.num_replicas", self.num_replicas)
+        at_least(0, "chat.gpus_per_replica", self.gpus_per_replica)
+        above_zero("chat.cpus_per_replica", self.cpus_per_replica)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +56,10 @@ class ServeModelConfig:
     tokenizer: str = "tiny"
     """tiny (packaged), a folder with config.json and model.safetensors, or a published .pth file.
     Every node must be able to read it."""
+    model: str | None = None
+    """Language model that answers conversations: a folder in hub layout or a hub id, as
+    jobs/train_sft.py writes; without it only /v1/encode and /v1/decode answer. Every node must be
+    able to read it."""
     host: str = "127.0.0.1"
     """Address to listen on. Anything but this machine's own needs --api-keys."""
     port: int = 8000
@@ -52,6 +80,8 @@ class ServeModelConfig:
     """Calls that a replica takes together."""
     batch_wait_ms: float = 4.0
     """How long a call waits for company before a batch starts, in milliseconds."""
+    chat: ChatConfig = field(default_factory=ChatConfig)
+    """Replicas of the language model."""
     limits: Limits = field(default_factory=Limits)
     """What one request may ask for, and one client in a minute."""
 
@@ -73,12 +103,13 @@ def run_service(config: ServeModelConfig, *, announce: Callable[[str], None]) ->
         announce: told the address once calls are answered.
 
     Raises:
-        ConfigError: it would be open to others without keys, or the port is taken; nothing runs.
-        CheckpointError: the tokenizer cannot be loaded; nothing runs.
+        ConfigError: it would be open to others without keys, the port is taken, or the model has
+            learned the words of another tokenizer; nothing runs.
+        CheckpointError: tokenizer or model cannot be loaded; nothing runs.
     """
     key_digests = read_key_digests(config.api_keys) if config.api_keys else ()
     check_exposure(config.host, key_digests)
-    SAMTok.from_pretrained(config.tokenizer, device="cpu")  # a broken one would fail in replicas
+    _check_sources(config)
     if not is_joined_cluster():
         _check_port(config.host, config.port)
         # With the 5 s of Ray's default, the proxy is restarted for ever on a busy machine.
@@ -104,7 +135,12 @@ def start_service(config: ServeModelConfig, key_digests: tuple[str, ...] = ()) -
     serve.start(
         proxy_location=location, http_options=HTTPOptions(host=config.host, port=config.port)
     )
-    api = ApiSettings(model_id=config.tokenizer, limits=config.limits, key_digests=key_digests)
+    api = ApiSettings(
+        model_id=config.tokenizer,
+        chat_model_id=config.model,
+        limits=config.limits,
+        key_digests=key_digests,
+    )
     replicas = ReplicaSettings(
         source=config.tokenizer,
         num_replicas=config.num_replicas,
@@ -114,7 +150,26 @@ def start_service(config: ServeModelConfig, key_digests: tuple[str, ...] = ()) -
         max_batch_size=config.max_batch_size,
         batch_wait_seconds=config.batch_wait_ms / 1000,
     )
-    serve.run(build_application(api, replicas), name=APPLICATION, route_prefix="/")
+    chat = None if config.model is None else _settle_chat(config.model, config)
+    serve.run(build_application(api, replicas, chat), name=APPLICATION, route_prefix="/")
+
+
+def _settle_chat(source: str, config: ServeModelConfig) -> ChatReplicaSettings:
+    return ChatReplicaSettings(
+        source=source,
+        num_replicas=config.chat.num_replicas,
+        cpus=config.chat.cpus_per_replica,
+        gpus=config.chat.gpus_per_replica,
+        max_prompt_tokens=config.limits.max_prompt_tokens,
+    )
+
+
+def _check_sources(config: ServeModelConfig) -> None:
+    """Load what can be loaded here: a broken checkpoint would fail in replicas, again and again."""
+    tokenizer = SAMTok.from_pretrained(config.tokenizer, device="cpu")
+    if config.model is not None:
+        load_processor(config.model)
+        check_mask_tokenizer(read_mask_tokenizer(config.model), tokenizer)
 
 
 def _check_port(host: str, port: int) -> None:

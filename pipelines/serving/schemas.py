@@ -244,6 +244,9 @@ class StreamOptions(_Body):
     )
 
 
+_Stop = Annotated[str, Field(min_length=1)]
+
+
 class ChatRequest(_Body):
     """A conversation about one image, whose last message is the user's."""
 
@@ -268,14 +271,14 @@ class ChatRequest(_Body):
         le=1,
         description="Sampling draws from the smallest set of tokens whose probabilities reach it.",
     )
-    seed: int = Field(
-        default=0,
+    seed: int | None = Field(
+        default=None,
         ge=0,
         lt=1 << 63,
-        description="Of sampling; the same again gives the same answer.",
+        description="Of sampling: the same again gives the same answer. Drawn where not given.",
     )
-    stop: str | list[str] | None = Field(
-        default=None, description="Up to 4 texts; the answer ends before the first of them."
+    stop: _Stop | Annotated[list[_Stop], Field(max_length=4)] | None = Field(
+        default=None, description="Texts; the answer ends before the first of them."
     )
     stream: bool = Field(default=False, description="Server-sent events, the last one [DONE].")
     stream_options: StreamOptions | None = None
@@ -308,7 +311,9 @@ class Answer(_Body):
     role: Literal["assistant"] = "assistant"
     content: str = Field(description="Mask words stay in it.")
     refusal: None = None
-    masks: list[ChatMask]
+    masks: list[ChatMask] = Field(
+        description="In order of the text. Beyond the limits of a call they are named, not decoded."
+    )
 
 
 FinishReason = Literal["stop", "length"]
@@ -381,8 +386,14 @@ class Model(_Body):
     object: Literal["model"] = "model"
     created: int = Field(description="When the service started, in seconds of Unix time.")
     owned_by: str
-    fingerprint: str = Field(description="sha256 of its weights.")
-    capabilities: list[str]
+    fingerprint: str | None = Field(
+        description="sha256 of a tokenizer's weights; null for language models."
+    )
+    mask_tokenizer: str | None = Field(
+        default=None,
+        description="Fingerprint of the tokenizer whose words a language model has learned.",
+    )
+    capabilities: list[str] = Field(description="encode and decode, or chat.")
 
 
 class ModelList(_Body):

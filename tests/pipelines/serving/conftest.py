@@ -1,19 +1,27 @@
 """A service in this process, without Ray, and what clients send."""
 
 import base64
+import contextlib
 import io
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import uvicorn
 from PIL import Image
 from starlette.testclient import TestClient
 
 from pipelines.serving.api import ApiSettings, build_app
-from pipelines.serving.calls import TokenizerFacts
+from pipelines.serving.calls import ModelFacts, TokenizerFacts
+from pipelines.serving.chat_engine import ChatEngine, stream_answer
 from pipelines.serving.engine import TokenizerEngine
 from pipelines.serving.limits import Limits
 from samtok import SAMTok
+from samtok.mllm import extend_vocabulary
 from samtok.scenes import generate_scene
+from tests.small_mllm import build_small_mllm
 
 HEIGHT, WIDTH = 40, 56
 
@@ -49,6 +57,46 @@ class LocalTokenizer:
 
     async def facts(self):
         return TokenizerFacts("tiny", self.engine.fingerprint)
+
+
+class LocalChatModel:
+    """A language model as the routes ask it."""
+
+    def __init__(self, mllm, max_prompt_tokens=8192):
+        self.mllm = mllm
+        self.engine = ChatEngine(mllm, max_prompt_tokens=max_prompt_tokens)
+        self.thread = ThreadPoolExecutor(1)
+        self.calls = []
+
+    def stream(self, call):
+        self.calls.append(call)
+        return stream_answer(self.engine, self.thread, call)
+
+    async def facts(self):
+        return ModelFacts("small", self.engine.mask_tokenizer)
+
+
+@contextlib.contextmanager
+def listening(app):
+    """Address of an application on a real socket."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(scope="session")
+def mllm():
+    """Random weights and mask words; tests say what it says."""
+    built = build_small_mllm("qwen3_vl", tied=False)
+    extend_vocabulary(built.model, built.processor)
+    return built
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """The service as it runs: Ray Serve on a real local cluster, real sockets, a killed replica."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -9,32 +10,74 @@ import urllib.error
 import urllib.request
 
 import numpy as np
+import openai
 import pytest
+import torch
 
 from samtok.masks import decode_rle
-from samtok.words import format_codes
+from samtok.mllm import (
+    GenerationConfig,
+    MaskTokenizerReference,
+    extend_vocabulary,
+    generate,
+    mask_token_ids,
+    save_mllm,
+)
+from samtok.words import format_codes, parse
 from tests.pipelines.serving.conftest import as_png, as_rle
 from tests.ray_workers import find_workers
+from tests.small_mllm import build_small_mllm
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def post(serve_port):
+def talker(tokenizer):
+    """Random weights that open a mask now and then, and have learned the tokenizer's words."""
+    built = build_small_mllm("qwen3_vl", tied=False)
+    extend_vocabulary(built.model, built.processor)
+    with torch.no_grad():
+        for parameter in built.model.parameters():
+            if parameter.ndim > 1:
+                parameter.mul_(10)
+        built.model.lm_head.weight[mask_token_ids(built.tokenizer).start] *= 3
+    learned = MaskTokenizerReference(name="tiny", fingerprint=tokenizer.fingerprint)
+    return dataclasses.replace(built, mask_tokenizer=learned)
+
+
+@pytest.fixture(scope="module")
+def service(serve_port, talker, tmp_path_factory):
+    """Address of a running service."""
     """Posts JSON to a running service; gives status, body and headers."""
     from ray import serve
 
     from pipelines.serving.deployments import APPLICATION
     from pipelines.serving.limits import Limits
-    from pipelines.serving.run import ServeModelConfig, start_service
+    from pipelines.serving.run import ChatConfig, ServeModelConfig, start_service
 
+    folder = save_mllm(talker, tmp_path_factory.mktemp("model"))
     limits = Limits(requests_per_minute=100_000, burst=10_000)
-    start_service(ServeModelConfig(port=serve_port, limits=limits, batch_wait_ms=50))
+    start_service(
+        ServeModelConfig(
+            port=serve_port,
+            limits=limits,
+            batch_wait_ms=50,
+            model=str(folder),
+            chat=ChatConfig(cpus_per_replica=0.5),
+        )
+    )
+    yield f"http://127.0.0.1:{serve_port}"
+    serve.delete(APPLICATION)
+
+
+@pytest.fixture
+def post(service):
+    """Posts JSON to a running service; gives status, body and headers."""
 
     def post(path, body=None):
         content = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(
-            f"http://127.0.0.1:{serve_port}{path}", content, {"Content-Type": "application/json"}
+            f"{service}{path}", content, {"Content-Type": "application/json"}
         )
         try:
             with urllib.request.urlopen(request, timeout=120) as answer:
@@ -42,8 +85,7 @@ def post(serve_port):
         except urllib.error.HTTPError as error:
             return error.code, error.read(), error.headers
 
-    yield post
-    serve.delete(APPLICATION)
+    return post
 
 
 def read_figures(post, name):
@@ -131,6 +173,36 @@ def test_a_killed_replica_gives_no_wrong_answer(post, tokenizer, scenes):
         else:
             assert (status, content["error"]["code"]) == (503, "overloaded")
             assert retry_after
+
+
+def test_openais_client_streams_through_ray(service, talker, tokenizer, scenes):
+    picture, _ = scenes[3]
+    client = openai.OpenAI(base_url=f"{service}/v1", api_key="none", max_retries=0, timeout=120)
+    (model,) = [m for m in client.models.list() if m.capabilities == ["chat"]]
+    assert model.mask_tokenizer == tokenizer.fingerprint
+    url = f"data:image/png;base64,{as_png(picture)}"
+    content = [
+        {"type": "image_url", "image_url": {"url": url}},
+        {"type": "text", "text": "Segment the red cup."},
+    ]
+    stream = client.chat.completions.create(
+        model=model.id,
+        messages=[{"role": "user", "content": content}],
+        max_tokens=60,
+        temperature=1.0,
+        seed=1,
+        stream=True,
+    )
+    *chunks, last = (chunk.choices[0] for chunk in stream)
+    text = "".join(chunk.delta.content for chunk in chunks)
+    config = GenerationConfig(max_new_tokens=60, temperature=1.0, seed=1)
+    assert [text] == generate(talker, [picture], ["Segment the red cup."], config)
+    assert len(chunks) > 2
+    spans = parse(text)
+    assert spans
+    expected = tokenizer.decode(picture, [span.codes for span in spans]).numpy()
+    for mask, true in zip(last.delta.masks, expected, strict=True):
+        assert np.array_equal(decode_rle(mask["mask"]["rle"]), true)
 
 
 def _kill_replica():
