@@ -12,9 +12,9 @@ POST /v1/encode: an image and masks (COCO RLE, polygons or PNG) to two words eac
 an image and words, or a text with words in it, to masks. POST /v1/chat/completions, with --model:
 a conversation about an image, in OpenAI's form, to a text with its masks, streamed or whole. GET
 /v1/models, /healthz, /readyz, /metrics (Prometheus) and /openapi.json, which describes all of it.
-Requests for one image share one
-backbone pass, also with later ones while it is in the cache. Limits are per request (--limits.…)
-and, for calls per minute and pending calls, per replica of the ingress, of which there is one.
+Requests for one image share one backbone pass, also with later ones while it is in the cache.
+Limits are per request (--limits.…) and, for calls per minute and pending calls, per replica of the
+ingress, of which there is one.
 Runs until SIGINT or SIGTERM. Exit status: 0 stopped, 2 the settings or the tokenizer cannot be
 used, 1 anything else.
 """
