@@ -22,6 +22,13 @@ from sam2.modeling.sam2_utils import MLP
 from torch import nn
 
 from samtok.tokenizer.config import TokenizerConfig, TrunkConfig
+from samtok.tokenizer.image_pass import (
+    channels_first,
+    divides_evenly,
+    double_size,
+    project,
+    run_block,
+)
 from samtok.tokenizer.mask_encoder import MaskEncoder
 
 _MEMORY_CHANNELS = 64
@@ -97,27 +104,55 @@ class Sam2(SAM2Base):
             Image embedding (B, C, L/16, L/16) with the no-memory embedding added, and the two
             finer maps after the decoder's projections, (B, C/8, L/4, L/4) and (B, C/4, L/8, L/8).
         """
-        fine, middle, coarse = self.forward_image(images)["backbone_fpn"]
-        return coarse + self.no_mem_embed.view(1, -1, 1, 1), fine, middle
+        maps = self.image_encoder.trunk.compute_maps(images)
+        # The neck lists its projections from the coarsest map on, and mixes the two coarsest only.
+        laterals = [conv.conv for conv in self.image_encoder.neck.convs]
+        finest, middle, coarse, coarsest = (
+            project(conv, tokens) for conv, tokens in zip(reversed(laterals), maps, strict=True)
+        )
+        decoder = self.sam_mask_decoder
+        image = coarse + double_size(coarsest) + self.no_mem_embed
+        fine, middle = project(decoder.conv_s0, finest), project(decoder.conv_s1, middle)
+        return channels_first(image), channels_first(fine), channels_first(middle)
 
 
 class _Trunk(Hiera):
-    """Hiera that interpolates its positional embedding once per set of weights, not per image.
-
-    On small images that interpolation costs as much as several blocks.
-    """
+    """Hiera whose pass over an image costs little beside the work itself."""
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
         self._positions: tuple[tuple[Any, ...], torch.Tensor] | None = None
 
+    def compute_maps(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """What :meth:`forward` computes, channels last.
+
+        Args:
+            images: float32, shape (B, 3, L, L).
+
+        Returns:
+            The map of each stage, finest first; shape (B, H, W, C).
+        """
+        tokens = self.patch_embed(images)
+        tokens = (tokens + self._get_pos_embed(tokens.shape[1:3])).contiguous()
+        maps = []
+        for index, block in enumerate(self.blocks):
+            # Windows that need padding are left to the public block.
+            tokens = run_block(block, tokens) if divides_evenly(block, tokens) else block(tokens)
+            if index in self.stage_ends:
+                maps.append(tokens)
+        return maps
+
     def _get_pos_embed(self, hw: tuple[int, int]) -> torch.Tensor:
+        """Interpolated once per set of weights, not per image.
+
+        On small images that interpolation costs as much as several blocks.
+        """
         if torch.is_grad_enabled():
             return super()._get_pos_embed(hw)
         sources = (self.pos_embed, self.pos_embed_window)
         key = (tuple(hw), *((s.data_ptr(), s._version, s.device, s.dtype) for s in sources))
         if self._positions is None or self._positions[0] != key:
-            self._positions = (key, super()._get_pos_embed(hw))
+            self._positions = (key, super()._get_pos_embed(hw).contiguous())
         return self._positions[1]
 
 
