@@ -78,15 +78,16 @@ class PublishedWay:
         return full.squeeze(1) > 0.5
 
 
-def median_seconds(call: Callable[[], object], repeats: int) -> float:
-    """Median wall time of `call` after one warm-up."""
-    call()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+def median_seconds(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Median wall time of each call; they take turns, so that all see the same machine."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(repeats + 1):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            if turn:  # the first one warms up
+                times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(of_one) for name, of_one in times.items()}
 
 
 def measure(name: str, direction: str, count: int, repeats: int, published_masks: int) -> dict:
@@ -100,24 +101,26 @@ def measure(name: str, direction: str, count: int, repeats: int, published_masks
     codes = tokenizer.encode(embeddings, masks)
     timed = count if name == "tiny" else min(count, published_masks)
     if direction == "encode":
-        ours_call = lambda: tokenizer.encode(image, masks)  # noqa: E731
-        heads_call = lambda: tokenizer.encode(embeddings, masks)  # noqa: E731
-        one_head = lambda: tokenizer.encode(embeddings, masks[:1])  # noqa: E731
-        published_call = lambda: published.encode(image, masks[:timed])  # noqa: E731
+        calls = {
+            "ours": lambda: tokenizer.encode(image, masks),
+            "heads": lambda: tokenizer.encode(embeddings, masks),
+            "one_head": lambda: tokenizer.encode(embeddings, masks[:1]),
+            "published": lambda: published.encode(image, masks[:timed]),
+        }
         agree = torch.equal(published.encode(image, masks[:timed]), codes[:timed])
     else:
-        ours_call = lambda: tokenizer.decode(image, codes)  # noqa: E731
-        heads_call = lambda: tokenizer.decode(embeddings, codes)  # noqa: E731
-        one_head = lambda: tokenizer.decode(embeddings, codes[:1])  # noqa: E731
-        published_call = lambda: published.decode(image, codes[:timed])  # noqa: E731
+        calls = {
+            "ours": lambda: tokenizer.decode(image, codes),
+            "heads": lambda: tokenizer.decode(embeddings, codes),
+            "one_head": lambda: tokenizer.decode(embeddings, codes[:1]),
+            "published": lambda: published.decode(image, codes[:timed]),
+        }
         ours = tokenizer.decode(embeddings, codes[:timed])
         agree = bool((published.decode(image, codes[:timed]) != ours).float().mean() < 2e-4)
-    backbone = median_seconds(lambda: tokenizer.embed(image), repeats)
-    heads = median_seconds(heads_call, repeats) / count
-    ours_seconds = median_seconds(ours_call, repeats)
-    published_seconds = median_seconds(published_call, repeats) * count / timed
+    seconds = median_seconds({"backbone": lambda: tokenizer.embed(image), **calls}, repeats)
+    backbone, heads = seconds["backbone"], seconds["heads"] / count
     limit = count * (backbone + heads) / (backbone + count * heads)
-    ratio = published_seconds / ours_seconds
+    ratio = seconds["published"] * count / timed / seconds["ours"]
     return {
         "config": name,
         "direction": direction,
@@ -128,7 +131,7 @@ def measure(name: str, direction: str, count: int, repeats: int, published_masks
         "share_of_limit": round(ratio / limit, 3),
         "backbone_seconds": round(backbone, 4),
         "head_seconds_per_mask": round(heads, 5),
-        "head_seconds_alone": round(median_seconds(one_head, repeats), 5),
+        "head_seconds_alone": round(seconds["one_head"], 5),
         "published_timed_on_masks": timed,
     }
 
