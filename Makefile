@@ -26,8 +26,9 @@ install: $(VENV)/.installed  ## create .venv and install everything, pinned
 tokenize: install  ## scenes -> mask words with the packaged tokenizer; prints a table and a picture's path
 	$(BIN)/python jobs/tokenize_corpus.py --source scenes --num-images 200 --split test --tokenizer tiny --reconstruct --output $(OUT)/tokenize
 
+# Two processes, as most of a test's time is waiting for a cluster to start; a file's tests share one.
 test: install  ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: install  ## formatting, lint, types, import layers
 	$(BIN)/ruff format --check .

@@ -35,7 +35,7 @@ from pipelines.training.loop import UNRANKED, LoopConfig, TrainingLoop, run_work
 from pipelines.training.plan import check_lanes, lanes_of
 from pipelines.training.summary import TrainingSummary
 from samtok.errors import ConfigError
-from samtok.mllm.model import save_mllm
+from samtok.mllm.model import load_mllm, save_mllm
 from samtok.mllm.pretraining.batches import PretrainingBatch, PretrainingBatches
 from samtok.mllm.pretraining.config import PretrainingConfig
 from samtok.mllm.pretraining.exam import examine
@@ -53,6 +53,9 @@ _SPEAKS_NO_TOKENIZER: Final = "none"
 class PretrainTinyBaseConfig(TrainingJobConfig):
     """Settings of the job."""
 
+    init: str = ""
+    """A base to go on from, such as OUTPUT/model of an earlier pretraining; empty: random weights.
+    """
     validation_scenes: int = 100
     """Scenes of the val split that are asked about at each validation."""
     training: PretrainingConfig = field(default_factory=PretrainingConfig)
@@ -89,6 +92,7 @@ class PretrainingSummary(TrainingSummary):
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _WorkerJob:
     training: PretrainingConfig
+    init: str
     validation_scenes: int
     loop: LoopConfig
 
@@ -103,9 +107,14 @@ def run_tiny_base_pretraining(config: PretrainTinyBaseConfig) -> PretrainingSumm
     began = time.monotonic()
     output = Place.at(config.output)
     tracking = check_tracking(config.tracking)
-    identity: dict[str, Any] = {"training": dataclasses.asdict(config.training)}
+    identity: dict[str, Any] = {
+        "training": dataclasses.asdict(config.training),
+        "init": config.init,
+    }
     if finished := read_summary(PretrainingSummary, output, identity, began=began):
         return finished
+    if config.init:
+        load_mllm(config.init, device="cpu")  # an error now, not on the workers
     with open_run(output, tracking, identity, {"stage": STAGE}) as tracker:
         tracker.log_params(dataclasses.asdict(config))
         connect()
@@ -132,6 +141,7 @@ def _build_job(
 ) -> _WorkerJob:
     return _WorkerJob(
         training=config.training,
+        init=config.init,
         validation_scenes=config.validation_scenes,
         loop=loop_config(
             config,
@@ -154,7 +164,7 @@ class _PretrainingLoop(TrainingLoop[PretrainingBatch]):
     def __init__(self, job: _WorkerJob, rank: int, num_workers: int) -> None:
         self.job = job
         self.lanes = lanes_of(job.training.num_lanes, rank, num_workers)
-        self.mllm = build_tiny_mllm(job.training.seed)
+        self.mllm = load_mllm(job.init) if job.init else build_tiny_mllm(job.training.seed)
         device = ray.train.torch.get_device()
         self.trainer = PretrainingTrainer(self.mllm, job.training, device=device)
         super().__init__(job.loop, self.trainer, rank)

@@ -21,6 +21,8 @@ from samtok.mllm.card import write_card
 from samtok.tokenizer.device import choose_device, choose_dtype
 from samtok.words import MASK_START
 
+PACKAGED: Final = ("tiny-base",)
+"""Models that come with the package."""
 REFERENCE_FILE: Final = "samtok.json"
 
 _FILES: Final = ("*.json", "*.jinja", "*.txt", "*.safetensors")
@@ -66,7 +68,8 @@ def load_mllm(
     """Load a model and its processor; remote code and pickles are refused.
 
     Args:
-        source: a folder in hub layout, or a hub id.
+        source: ``"tiny-base"`` (packaged; has learned to see and to talk about scenes, but no mask
+            words), a folder in hub layout, or a hub id.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, …
         dtype: of the weights; ``"auto"`` is bfloat16 on CUDA and float32 on the CPU.
 
@@ -149,7 +152,10 @@ def _choose_attention(device: torch.device, dtype: torch.dtype) -> str:
 
 
 def _find_folder(source: str | Path) -> Path:
+    if source in PACKAGED:
+        return Path(__file__).parent / "packaged" / str(source)
     path = Path(source)
     if path.is_dir():
         return path
-    return download_from_hub(str(source), _FILES, expected="a local folder")
+    expected = f"{' or '.join(map(repr, PACKAGED))}, or a local folder"
+    return download_from_hub(str(source), _FILES, expected=expected)

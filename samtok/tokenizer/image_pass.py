@@ -66,7 +66,9 @@ def project(convolution: nn.Conv2d, tokens: torch.Tensor) -> torch.Tensor:
 
 def double_size(tokens: torch.Tensor) -> torch.Tensor:
     """Each token four times; shape (B, H, W, C) to (B, 2H, 2W, C)."""
-    return tokens.repeat_interleave(2, dim=1).repeat_interleave(2, dim=2)
+    batch, height, width, channels = tokens.shape
+    repeated = tokens[:, :, None, :, None].expand(batch, height, 2, width, 2, channels)
+    return repeated.reshape(batch, 2 * height, 2 * width, channels)
 
 
 def channels_first(tokens: torch.Tensor) -> torch.Tensor:

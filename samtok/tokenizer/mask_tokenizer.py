@@ -201,8 +201,9 @@ class SAMTok:
         ]
         if not parts:
             raise ValueError("embed needs at least one image")
-        image, fine, middle = (torch.cat(level) for level in zip(*parts, strict=True))
-        return ImageEmbeddings(image, fine, middle, known_sizes)
+        levels = zip(*parts, strict=True)
+        whole = parts[0] if len(parts) == 1 else ImageFeatures(*map(torch.cat, levels))
+        return ImageEmbeddings(whole.image, whole.fine, whole.middle, known_sizes)
 
     @torch.no_grad()
     def encode(

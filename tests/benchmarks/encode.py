@@ -1,8 +1,9 @@
 """Encode and decode: one backbone pass per image against the published one pass per mask.
 
 Both ways run on the same weights in the same process. The published way repeats the image for each
-mask, so for N masks it pays N backbone passes; for decode it also brings every candidate mask to
-full size. Ours embeds once. With separately timed parts, backbone b and heads h (per mask), the
+mask, so for N masks it pays N backbone passes, and runs them with sam2's own image encoder; for
+decode it also brings every candidate mask to full size. Ours embeds once, by
+`samtok.tokenizer.image_pass`. With separately timed parts, backbone b and heads h (per mask), the
 most that can be gained is N (b + h) / (b + N h). The image already has the network's input size, as
 resizing is paid once either way and belongs to neither part.
 
@@ -44,15 +45,17 @@ def random_masks(count: int, side: int) -> np.ndarray:
 
 
 class PublishedWay:
-    """The image repeated once per mask, for encoding and for decoding."""
+    """The image repeated once per mask, through sam2's own image encoder."""
 
     def __init__(self, tokenizer: SAMTok) -> None:
         self.network = tokenizer.network
         self.side = tokenizer.config.image_size
 
     def features(self, image: np.ndarray, count: int) -> ImageFeatures:
-        pixels = torch.from_numpy(image)
-        return self.network.embed_images(normalize_images(pixels.expand(count, -1, -1, -1)))
+        pixels = torch.from_numpy(image).expand(count, -1, -1, -1)
+        sam2 = self.network.sam2
+        fine, middle, coarse = sam2.forward_image(normalize_images(pixels))["backbone_fpn"]
+        return ImageFeatures(coarse + sam2.no_mem_embed.view(1, -1, 1, 1), fine, middle)
 
     @torch.no_grad()
     def encode(self, image: np.ndarray, masks: np.ndarray) -> torch.Tensor:

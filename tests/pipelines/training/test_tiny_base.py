@@ -53,6 +53,19 @@ def test_two_workers_train_as_one_with_twice_the_lanes(alone, tmp_path):
 
 
 @pytest.mark.ray
+def test_a_base_is_gone_on_from(alone, tmp_path):
+    base = alone[1].model
+    still = {"learning_rate": 1e-9, "text_learning_rate": 1e-9}
+    more = run_tiny_base_pretraining(settings(tmp_path, init=base, training=still))
+    assert find_distance(weights(alone[1]), weights(more)) < 1e-3
+
+
+def test_a_base_that_is_not_there_stops_before_the_cluster(tmp_path):
+    with pytest.raises(CheckpointError, match="nowhere"):
+        run_tiny_base_pretraining(settings(tmp_path / "out", init=str(tmp_path / "nowhere")))
+
+
+@pytest.mark.ray
 def test_run_is_in_mlflow(alone):
     from mlflow import MlflowClient
 
