@@ -1,4 +1,6 @@
-// Calls to the service: JSON in, JSON out, and its errors as one class.
+// Calls to the service: JSON in, JSON or a stream out, and its errors as one class.
+
+import { EventParser } from "./sse.js";
 
 /** An answer that is no result: the service's typed error, or why there was none. */
 export class ServiceError extends Error {
@@ -30,11 +32,35 @@ export class Service {
     return (await this.#post("v1/decode", body)).json();
   }
 
-  #post(path, body) {
+  /**
+   * Ask the chat model; yields the chunks of its answer as they arrive.
+   *
+   * @param {object} body without `stream`.
+   * @param {AbortSignal} signal stops it.
+   */
+  async *chat(body, signal) {
+    const answer = await this.#post("v1/chat/completions", { ...body, stream: true }, signal);
+    const events = new EventParser();
+    const decoder = new TextDecoder();
+    const reader = answer.body.getReader();
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) throw new ServiceError("The answer broke off.", { code: "stream_ended" });
+      for (const data of events.push(decoder.decode(value, { stream: true }))) {
+        if (data === "[DONE]") return;
+        const chunk = JSON.parse(data);
+        if (chunk.error) throw new ServiceError(chunk.error.message, { code: chunk.error.code });
+        yield chunk;
+      }
+    }
+  }
+
+  #post(path, body, signal) {
     return this.#fetch(path, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify(body),
+      signal,
     });
   }
 
@@ -44,7 +70,8 @@ export class Service {
     let answer;
     try {
       answer = await fetch(path, { ...options, headers });
-    } catch {
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
       throw new ServiceError("The service does not answer.", {});
     }
     if (!answer.ok) throw await readError(answer);
@@ -77,6 +104,7 @@ export function explain(error) {
     rate_limited: wait,
     overloaded: wait,
     timed_out: wait,
+    stream_ended: wait,
     request_too_large: " Choose a smaller picture.",
     image_too_large: " Choose a smaller picture.",
   };

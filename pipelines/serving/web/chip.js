@@ -7,8 +7,8 @@ export function makeChip(region, workspace, properties = {}) {
   const chip = make("button", {
     type: "button",
     className: "chip",
-    textContent: region.label ? `${region.id} ${region.label}` : String(region.id),
-    title: region.words,
+    textContent: String(region.id),
+    title: region.label ?? region.words,
     "data-region": region.id,
     "aria-label": `Region ${region.id}${region.label ? `, ${region.label}` : ""}`,
     ...properties,
@@ -31,4 +31,13 @@ export function linkToRegion(element, region, workspace) {
   for (const kind of ["pointerleave", "focusout"]) {
     element.addEventListener(kind, () => workspace.light(null));
   }
+}
+
+/** Keep chips and phrases of the region that is lit marked, wherever they stand. */
+export function markLit(workspace) {
+  workspace.addEventListener("change", () => {
+    for (const element of document.querySelectorAll("[data-region]")) {
+      element.classList.toggle("lit", Number(element.dataset.region) === workspace.lit);
+    }
+  });
 }

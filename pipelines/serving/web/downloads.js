@@ -3,6 +3,7 @@
 
 import { findBox, unite } from "./bitmap.js";
 import { blurInside } from "./blur.js";
+import { Notice } from "./notices.js";
 
 /** White inside, black outside. */
 export function maskPixels(bitmap, { width, height }) {
@@ -45,13 +46,13 @@ const MAKERS = {
  * @param {"mask" | "cutout" | "redacted"} kind
  * @param {Workspace} workspace
  * @param {object[]} regions one or more.
- * @returns {Promise<string>} the name of the file. Throws Error where no pixel is inside.
+ * @returns {Promise<string>} the name of the file. Throws Notice where no pixel is inside.
  */
 export async function save(kind, workspace, regions) {
   const { picture } = workspace;
   const bitmap = new Uint8Array(picture.width * picture.height);
   for (const region of regions) unite(bitmap, workspace.bitmapShown(region));
-  if (!bitmap.includes(1)) throw new Error("The mask is empty: no pixel is inside.");
+  if (!bitmap.includes(1)) throw new Notice("The mask is empty: no pixel is inside.");
   const image = MAKERS[kind](picture, bitmap);
   const canvas = document.createElement("canvas");
   Object.assign(canvas, { width: image.width, height: image.height });

@@ -1,10 +1,12 @@
 // Puts the page together.
 
 import { Service } from "./api.js";
+import { ChatPanel } from "./chat_panel.js";
+import { markLit } from "./chip.js";
 import { byId } from "./dom.js";
 import { save } from "./downloads.js";
 import { setUpKey } from "./key_form.js";
-import { complain, report } from "./notices.js";
+import { Notice, complain, report } from "./notices.js";
 import { readPicture } from "./picture.js";
 import { setUpPictureInput } from "./picture_input.js";
 import { RegionMaker } from "./region_maker.js";
@@ -17,12 +19,17 @@ const service = new Service();
 const workspace = new Workspace();
 const maker = new RegionMaker(service, workspace);
 const stage = new Stage(workspace, encodeDraft);
-new RegionsPanel(byId("regions"), workspace, { copy: copyWords });
+const chat = new ChatPanel(service, workspace, maker);
+new RegionsPanel(byId("regions"), workspace, {
+  copy: copyWords,
+  mention: (region) => chat.mention(region),
+});
 
 async function showService() {
   try {
     const models = await service.listModels();
     byId("service").textContent = `Serving ${models.map(({ id }) => id).join(", ")}`;
+    chat.setModel(models.find((model) => model.capabilities.includes("chat"))?.id ?? null);
     report("");
   } catch (error) {
     byId("service").textContent = "";
@@ -34,6 +41,7 @@ async function takeFile(file) {
   try {
     const picture = await readPicture(file);
     workspace.setPicture(picture);
+    chat.restart();
     stage.begin();
     stage.setTool(stage.tool);
     const size = `${picture.width} × ${picture.height} pixels.`;
@@ -62,7 +70,7 @@ async function encodeDraft(draft) {
 async function showWords(event) {
   event.preventDefault();
   if (!workspace.picture) {
-    complain(new Error("choose a picture first; words mean masks on a picture."));
+    complain(new Notice("Choose a picture first: words mean masks on one."));
     return;
   }
   report("Decoding…");
@@ -104,6 +112,7 @@ function showOutputs() {
   for (const kind of ["mask", "cutout", "redacted"]) byId(`save-${kind}`).disabled = isEmpty;
 }
 
+markLit(workspace);
 setUpKey(service, showService);
 setUpPictureInput(takeFile);
 workspace.addEventListener("change", showOutputs);

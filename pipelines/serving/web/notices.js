@@ -3,6 +3,9 @@
 import { explain } from "./api.js";
 import { byId, say } from "./dom.js";
 
+/** Something a person can mend, as a sentence for them. */
+export class Notice extends Error {}
+
 /** Say how things go; an earlier problem is over. */
 export function report(text) {
   say(byId("problem"), "");
@@ -12,7 +15,7 @@ export function report(text) {
 /** Say what went wrong and what to do; a missing key is asked for. */
 export function complain(error) {
   byId("status").textContent = "";
-  say(byId("problem"), explain(error));
+  say(byId("problem"), error instanceof Notice ? error.message : explain(error));
   if (error.code !== "invalid_api_key") return;
   byId("key-form").hidden = false;
   byId("key").focus();

@@ -2,6 +2,7 @@
 // JPEG, PNG and WebP within a number of pixels; other files are drawn upright and sent as PNG or JPEG.
 
 import { limitPixels } from "./geometry.js";
+import { Notice } from "./notices.js";
 import { readOrientation } from "./orientation.js";
 
 const SENT_AS_THEY_ARE = new Set(["image/jpeg", "image/png", "image/webp"]);
@@ -20,7 +21,7 @@ export async function readPicture(file) {
   try {
     bitmap = await createImageBitmap(file);
   } catch {
-    throw new Error(`${file.name || "This"} is no picture that this browser can show.`);
+    throw new Notice(`${file.name || "This"} is no picture that this browser can show.`);
   }
   const name = (file.name || "picture").replace(/\.[^.]*$/, "");
   const size = limitPixels(bitmap, MAX_PIXELS);
@@ -52,7 +53,7 @@ function readDataUrl(blob) {
   return new Promise((done, fail) => {
     const reader = new FileReader();
     reader.onload = () => done(reader.result);
-    reader.onerror = () => fail(new Error("The file cannot be read."));
+    reader.onerror = () => fail(new Notice("The file cannot be read."));
     reader.readAsDataURL(blob);
   });
 }

@@ -47,20 +47,42 @@ export class RegionMaker {
     const { picture } = this.workspace;
     const { masks } = await this.service.decode({ image: picture.dataUrl, text });
     if (this.workspace.picture !== picture) return { regions: [], numUnreadable: 0 };
+    const regions = masks.map((found) => this.#findOrAdd(text, found, "words")).filter(Boolean);
+    return { regions, numUnreadable: masks.length - regions.length };
+  }
+
+  /**
+   * Regions of an answer's masks.
+   *
+   * @param {string} text the answer.
+   * @param {object[]} masks as the service gives them beside it.
+   * @param {object} picture that was asked about.
+   * @returns {object[]} the masks, each with its `region`, or null where it has none.
+   */
+  addAnswer(text, masks, picture) {
+    const isSame = this.workspace.picture === picture;
+    return masks.map((found) => ({
+      ...found,
+      region: isSame ? this.#findOrAdd(text, found, "answer") : null,
+    }));
+  }
+
+  /** The region that has these codes already, or a new one; null where words cannot be read. */
+  #findOrAdd(text, found, origin) {
+    if (!found.mask) return null;
+    const codes = String(found.codes);
+    const known = this.workspace.regions.find((region) => String(region.codes) === codes);
+    if (known) return known;
     const characters = Array.from(text); // positions count code points
-    const readable = masks.filter(({ mask }) => mask);
-    const regions = readable.map((found) =>
-      this.workspace.addRegion({
-        origin: "words",
-        words: characters.slice(found.start, found.end).join(""),
-        codes: found.codes,
-        iou: null,
-        drawn: null,
-        rebuilt: readMask(found),
-        label: null,
-      }),
-    );
-    return { regions, numUnreadable: masks.length - readable.length };
+    return this.workspace.addRegion({
+      origin,
+      words: characters.slice(found.start, found.end).join(""),
+      codes: found.codes,
+      iou: null,
+      drawn: null,
+      rebuilt: readMask(found),
+      label: found.label ?? null,
+    });
   }
 }
 

@@ -8,6 +8,7 @@ const ORIGINS = {
   rectangle: "rectangle as mask",
   paint: "painted",
   words: "from words",
+  answer: "from an answer",
 };
 
 export class RegionsPanel {
@@ -16,7 +17,7 @@ export class RegionsPanel {
   /**
    * @param {HTMLElement} list an ol.
    * @param {Workspace} workspace
-   * @param {{copy: Function}} actions on a region.
+   * @param {{copy: Function, mention: Function}} actions on a region.
    */
   constructor(list, workspace, actions) {
     this.list = list;
@@ -69,6 +70,9 @@ export class RegionsPanel {
         "span",
         { className: "actions" },
         button(`Copy the words of region ${region.id}`, "Copy words", () => actions.copy(region)),
+        button(`Put region ${region.id} into the question`, "Ask about it", () =>
+          actions.mention(region),
+        ),
         button(`Remove region ${region.id}`, "Remove", () => this.#remove(region)),
       ),
     );
@@ -87,7 +91,7 @@ export class RegionsPanel {
 
 function describe(region) {
   const facts = [ORIGINS[region.origin]];
+  if (region.label) facts.unshift(region.label);
   if (region.iou !== null) facts.push(`IoU ${region.iou.toFixed(2)}`);
-  if (region.collides) facts.push("another region has the same words");
   return facts.join(" · ");
 }

@@ -33,7 +33,7 @@ export class Workspace extends EventTarget {
    * Add a region to the end of the list.
    *
    * @param {{origin: string, words: string, codes: number[], rebuilt: number[],
-   *   drawn: ?number[], iou: ?number, label: ?string, collides: ?boolean}} facts `rebuilt` and
+   *   drawn: ?number[], iou: ?number, label: ?string}} facts `rebuilt` and
    *   `drawn` are runs at the picture's size; `origin` says what it was made of.
    */
   addRegion(facts) {
@@ -61,8 +61,9 @@ export class Workspace extends EventTarget {
   }
 
   light(id) {
-    if (this.lit === id) return;
-    this.lit = id;
+    const found = this.findRegion(id) ? id : null; // chips outlive the regions they name
+    if (this.lit === found) return;
+    this.lit = found;
     this.#tell();
   }
 
