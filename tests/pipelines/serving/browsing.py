@@ -82,10 +82,14 @@ class Picture:
             mouse.move(*self.place(*point), steps=4)
         mouse.up()
 
-    def see(self):
-        """What is on the screen, a colour for each of the picture's pixels; uint8 (H, W, 3)."""
-        self.page.mouse.move(1, 1)  # nothing is lit
-        self.page.wait_for_timeout(100)
+    def see(self, *, still=False):
+        """What is on the screen, a colour for each of the picture's pixels; uint8 (H, W, 3).
+
+        The pointer is moved away first, so that no region is lit, unless it stays `still`.
+        """
+        if not still:
+            self.page.mouse.move(1, 1)
+        self.page.wait_for_timeout(100)  # some frames
         shown = np.asarray(Image.open(io.BytesIO(self.canvas.screenshot())).convert("RGB"))
         rows = ((np.arange(self.height) + 0.5) * shown.shape[0] / self.height).astype(int)
         columns = ((np.arange(self.width) + 0.5) * shown.shape[1] / self.width).astype(int)

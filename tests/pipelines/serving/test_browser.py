@@ -1,13 +1,11 @@
 """The page in a real headless browser, against the service over a real socket."""
 
+import contextlib
+import hashlib
 import io
-import socket
-import threading
-import time
 
 import numpy as np
 import pytest
-import uvicorn
 from PIL import Image
 
 from pipelines.serving.api import ApiSettings, build_app
@@ -16,7 +14,8 @@ from pipelines.serving.limits import Limits
 from samtok.masks import decode_rle, encode_rle
 from samtok.words import format_codes
 from tests.pipelines.serving.browsing import Picture, open_browser, open_page
-from tests.pipelines.serving.conftest import LocalTokenizer
+from tests.pipelines.serving.conftest import LocalChatModel, LocalTokenizer, listening
+from tests.small_mllm import saying
 
 pytestmark = pytest.mark.slow
 
@@ -32,24 +31,14 @@ def browser():
 @pytest.fixture(scope="module")
 def start(tokenizer):
     """Starts a service with the given settings; gives its address."""
-    servers = []
+    with contextlib.ExitStack() as services:
 
-    def start_one(**settings):
-        backend = LocalTokenizer(TokenizerEngine(tokenizer, cache_bytes=1 << 24))
-        app = build_app(ApiSettings(model_id="tiny", **settings), backend)
-        listener = socket.create_server(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        servers.append((server, thread))
-        while not server.started:
-            time.sleep(0.05)
-        return f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        def start_one(chat_model=None, **settings):
+            backend = LocalTokenizer(TokenizerEngine(tokenizer, cache_bytes=1 << 24))
+            app = build_app(ApiSettings(model_id="tiny", **settings), backend, chat_model)
+            return services.enter_context(listening(app)) + "/"
 
-    yield start_one
-    for server, thread in servers:
-        server.should_exit = True
-        thread.join()
+        yield start_one
 
 
 @pytest.fixture(scope="module")
@@ -193,8 +182,6 @@ def test_what_is_saved(page, tokenizer, scene):
 
 
 def test_a_key_is_asked_for_and_kept_in_the_tab_only(browser, start, scene):
-    import hashlib
-
     address = start(key_digests=(hashlib.sha256(KEY.encode()).hexdigest(),))
     with open_page(browser, address) as page:
         expect(page.locator("#problem")).to_contain_text("Enter a valid API key")
@@ -298,3 +285,94 @@ def test_runs_that_do_not_fit_are_refused(page):
             )
             == "RangeError"
         )
+
+
+# Chat
+
+MOON, HAT = format_codes([(144, 65), (138, 173)])
+ANSWER = f"Naïve 🙂: <|object_ref_start|>the moon<|object_ref_end|>{MOON}, {HAT} & <b>."
+
+
+@pytest.fixture(scope="module")
+def chat_model(mllm):
+    return LocalChatModel(mllm)
+
+
+@pytest.fixture(scope="module")
+def chat_address(start, chat_model):
+    return start(chat_model=chat_model, chat_model_id="small")
+
+
+@pytest.fixture
+def chat_page(browser, chat_address):
+    with open_page(browser, chat_address) as opened:
+        yield opened
+
+
+def test_an_answer_is_streamed_and_its_masks_are_linked_to_its_words(
+    chat_page, chat_model, mllm, tokenizer, scene
+):
+    page, (image, _, (x0, y0, x1, y1)) = chat_page, scene
+    picture = Picture(page, image)
+    before = picture.see()
+    picture.drag((x0, y0), (x1, y1))
+    words = page.locator("#regions .words").get_attribute("title")
+    page.get_by_label("Show region 1").uncheck()
+    page.locator("#question").press_sequentially("What is  and where?")
+    for _ in " and where?":
+        page.keyboard.press("ArrowLeft")
+    page.get_by_role("button", name="Put region 1 into the question").click()
+    with saying(mllm, ANSWER):
+        page.locator("#question").press("Enter")
+        expect(page.locator(".turn:not(.mine) .chip")).to_have_count(2)
+    (message,) = chat_model.calls[-1].messages
+    assert message.content == f"What is {words}  and where?"
+    said = page.locator(".turn:not(.mine) .said")
+    expect(said).to_have_text("Naïve 🙂: the moon2, 3 & <b>.")
+
+    rebuilt = tokenizer.decode(image, [(144, 65), (138, 173)]).numpy()
+    assert overlap(changed(before, picture.see()), rebuilt.any(0)) > 0.95
+    unlit = picture.see()
+    for lit, linked in ((0, said.locator(".phrase")), (1, said.locator(".chip").last)):
+        linked.hover()
+        dimmed = changed(unlit, picture.see(still=True))
+        assert not dimmed[rebuilt[lit] & ~rebuilt[1 - lit]].any()
+        assert dimmed[rebuilt[1 - lit] & ~rebuilt[lit]].mean() > 0.9
+    expect(page.locator("#regions .facts").nth(1)).to_have_text("the moon · from an answer")
+
+
+def test_a_conversation_goes_on_and_begins_anew(chat_page, chat_model, mllm, scene):
+    page = chat_page
+    Picture(page, scene[0])
+    for question in ("One?", "Two?"):
+        page.locator("#question").fill(question)
+        with saying(mllm, f"Yes {HAT}"):
+            page.get_by_role("button", name="Ask", exact=True).click()
+            expect(page.locator(".turn:not(.mine):not([aria-busy])")).to_have_count(
+                1 if question == "One?" else 2
+            )
+    roles_and_texts = [(m.role, m.content) for m in chat_model.calls[-1].messages]
+    assert roles_and_texts == [("user", "One?"), ("assistant", f"Yes {HAT}"), ("user", "Two?")]
+    expect(page.locator("#regions li")).to_have_count(1)  # the same words are the same region
+    page.get_by_role("button", name="Begin anew").click()
+    expect(page.locator(".turn")).to_have_count(0)
+
+
+def test_a_question_that_fails_is_there_again(browser, start, chat_model, scene):
+    address = start(
+        chat_model=chat_model, chat_model_id="small", limits=Limits(max_text_characters=10)
+    )
+    with open_page(browser, address) as page:
+        page.locator("#question").fill("Where is the moon?")
+        page.keyboard.press("Enter")
+        expect(page.locator("#problem")).to_contain_text("Choose a picture first")
+        Picture(page, scene[0])
+        page.locator("#question").press("Enter")
+        expect(page.locator("#problem")).to_contain_text("18 characters in all messages")
+        expect(page.locator("#question")).to_have_text("Where is the moon?")
+        expect(page.locator(".turn")).to_have_count(0)
+
+
+def test_without_a_language_model_chat_says_so(page):
+    expect(page.locator("#no-chat")).to_contain_text("No language model is served here")
+    expect(page.locator("#chat-form")).to_be_hidden()
