@@ -69,11 +69,9 @@ export class RegionsPanel {
       make(
         "span",
         { className: "actions" },
-        button(`Copy the words of region ${region.id}`, "Copy words", () => actions.copy(region)),
-        button(`Put region ${region.id} into the question`, "Ask about it", () =>
-          actions.mention(region),
-        ),
-        button(`Remove region ${region.id}`, "Remove", () => this.#remove(region)),
+        button(`Copy the words of region ${region.id}`, "Copy", () => actions.copy(region)),
+        button(`Ask about region ${region.id}`, "Ask", () => actions.mention(region)),
+        button(`Remove region ${region.id}`, "✕", () => this.#remove(region)),
       ),
     );
     linkToRegion(row, region, workspace);

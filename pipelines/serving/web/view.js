@@ -46,7 +46,9 @@ export class View {
 
   #draw(picture) {
     const context = this.#resize(picture);
+    context.imageSmoothingEnabled = 1 / this.line < 3; // pixels of a small picture stay squares
     context.drawImage(picture.bitmap, 0, 0, picture.width, picture.height);
+    context.imageSmoothingEnabled = true;
     const { regions, lit } = this.workspace;
     this.#forget(regions);
     for (const region of regions.filter(({ visible, id }) => visible || id === lit)) {
@@ -74,7 +76,6 @@ export class View {
     const context = this.canvas.getContext("2d");
     context.scale(this.canvas.width / picture.width, this.canvas.height / picture.height);
     this.line = picture.width / this.canvas.width; // one pixel of the canvas, in the picture's
-    context.imageSmoothingEnabled = scale * density < 3;
     return context;
   }
 

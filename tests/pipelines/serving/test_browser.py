@@ -321,7 +321,7 @@ def test_an_answer_is_streamed_and_its_masks_are_linked_to_its_words(
     page.locator("#question").press_sequentially("What is  and where?")
     for _ in " and where?":
         page.keyboard.press("ArrowLeft")
-    page.get_by_role("button", name="Put region 1 into the question").click()
+    page.get_by_role("button", name="Ask about region 1").click()
     with saying(mllm, ANSWER):
         page.locator("#question").press("Enter")
         expect(page.locator(".turn:not(.mine) .chip")).to_have_count(2)
