@@ -24,6 +24,7 @@ from samtok.mllm import (
     save_mllm,
 )
 from samtok.words import format_codes, parse
+from tests.pipelines.serving.browsing import Picture, open_browser, open_page
 from tests.pipelines.serving.conftest import as_png, as_rle
 from tests.ray_workers import find_workers
 from tests.small_mllm import build_small_mllm
@@ -203,6 +204,33 @@ def test_openais_client_streams_through_ray(service, talker, tokenizer, scenes):
     expected = tokenizer.decode(picture, [span.codes for span in spans]).numpy()
     for mask, true in zip(last.delta.masks, expected, strict=True):
         assert np.array_equal(decode_rle(mask["mask"]["rle"]), true)
+
+
+def test_the_page_asks_and_shows_the_masks_of_the_answer(service, talker, tokenizer, scenes):
+    from playwright.sync_api import expect
+
+    image, _ = scenes[3]
+    config = GenerationConfig(max_new_tokens=60, temperature=1.0, seed=1)
+    (text,) = generate(talker, [image], ["Segment the red cup."], config)
+    codes = list(dict.fromkeys(span.codes for span in parse(text)))
+
+    def add_sampling(route, request):  # without it, random weights open no mask
+        settings = {"max_tokens": 60, "temperature": 1.0, "seed": 1}
+        route.continue_(post_data={**request.post_data_json, **settings})
+
+    with open_browser() as browser, open_page(browser, f"{service}/") as page:
+        page.route("**/v1/chat/completions", add_sampling)
+        picture = Picture(page, image)
+        before = picture.see()
+        page.locator("#question").fill("Segment the red cup.")
+        page.keyboard.press("Enter")
+        rows = page.locator("#regions li .words")
+        expect(rows).to_have_count(len(codes), timeout=60_000)
+        shown = [row.get_attribute("title") for row in rows.all()]
+        assert [parse(words)[0].codes for words in shown] == codes
+        rebuilt = tokenizer.decode(image, codes).numpy().any(0)
+        seen = np.abs(before.astype(int) - picture.see()).max(axis=2) > 8
+        assert (seen & rebuilt).sum() / (seen | rebuilt).sum() > 0.9
 
 
 def _kill_replica():
