@@ -75,6 +75,8 @@ class EncodedMask:
     """Another mask of the call has the same words."""
     reconstruction_iou: float | None
     """0..1, where asked for."""
+    mask: np.ndarray | None = field(repr=False)
+    """bool, shape (H, W): what was found in a box; None where the mask was sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,8 @@ class FoundMask:
     """Per book, 0..255, the second -1 where missing; None when rejected."""
     mask: np.ndarray | None = field(repr=False)
     """bool, shape (H, W); None where it was not decoded."""
+    confidence: float | None
+    """0..1; it ranks masks."""
     label: str | None
     """What the answer of a conversation calls it."""
 
@@ -152,19 +156,25 @@ class Client:
         self._http.close()
 
     def encode(
-        self, image: SentImage, masks: SentMasks, *, reconstruct: bool = False
+        self,
+        image: SentImage,
+        masks: SentMasks | None = None,
+        *,
+        boxes: Sequence[Sequence[float]] | None = None,
+        reconstruct: bool = False,
     ) -> list[EncodedMask]:
-        """Masks of an image → two words each.
+        """Masks of an image, or boxes around things on it → two words each.
 
         Args:
             image: they lie on.
             masks: N, at the image's size, none empty.
+            boxes: instead of masks, N around one thing each: xyxy pixels, the last pixel inside.
             reconstruct: decode the words again and give the overlap.
 
         Raises:
             ServiceError: the service refused, or stayed busy.
         """
-        return _read_encoded(self._call(_ENCODE, _write_encode(image, masks, reconstruct)))
+        return _read_encoded(self._call(_ENCODE, _write_encode(image, masks, boxes, reconstruct)))
 
     def decode(
         self,
@@ -275,10 +285,17 @@ class AsyncClient:
         await self._http.aclose()
 
     async def encode(
-        self, image: SentImage, masks: SentMasks, *, reconstruct: bool = False
+        self,
+        image: SentImage,
+        masks: SentMasks | None = None,
+        *,
+        boxes: Sequence[Sequence[float]] | None = None,
+        reconstruct: bool = False,
     ) -> list[EncodedMask]:
         """Masks of an image → two words each; see :meth:`Client.encode`."""
-        return _read_encoded(await self._call(_ENCODE, _write_encode(image, masks, reconstruct)))
+        return _read_encoded(
+            await self._call(_ENCODE, _write_encode(image, masks, boxes, reconstruct))
+        )
 
     async def decode(
         self,
@@ -347,9 +364,18 @@ def _make_headers(api_key: str | None) -> dict[str, str]:
     return {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
 
 
-def _write_encode(image: SentImage, masks: SentMasks, reconstruct: bool) -> dict[str, Any]:
-    sent = [_write_mask(mask) for mask in masks]
-    return {"image": _write_image(image), "masks": sent, "reconstruct": reconstruct}
+def _write_encode(
+    image: SentImage,
+    masks: SentMasks | None,
+    boxes: Sequence[Sequence[float]] | None,
+    reconstruct: bool,
+) -> dict[str, Any]:
+    return {
+        "image": _write_image(image),
+        "masks": None if masks is None else [_write_mask(mask) for mask in masks],
+        "boxes": None if boxes is None else [[float(side) for side in box] for box in boxes],
+        "reconstruct": reconstruct,
+    }
 
 
 def _write_decode(
@@ -413,6 +439,7 @@ def _read_encoded(body: Mapping[str, Any]) -> list[EncodedMask]:
             area=mask["area"],
             collides=mask["collides"],
             reconstruction_iou=mask["reconstruction_iou"],
+            mask=_read_mask(mask),
         )
         for mask in body["masks"]
     ]
@@ -425,11 +452,16 @@ def _read_found(masks: Sequence[Mapping[str, Any]]) -> list[FoundMask]:
             end=mask["end"],
             status=mask["status"],
             codes=None if mask["codes"] is None else tuple(mask["codes"]),
-            mask=None if mask["mask"] is None else decode_rle(mask["mask"]["rle"]),
+            mask=_read_mask(mask),
+            confidence=mask["confidence"],
             label=mask.get("label"),
         )
         for mask in masks
     ]
+
+
+def _read_mask(entry: Mapping[str, Any]) -> np.ndarray | None:
+    return None if entry["mask"] is None else decode_rle(entry["mask"]["rle"])
 
 
 def _read_answer(message: Mapping[str, Any], finish_reason: str) -> Answer:

@@ -29,17 +29,19 @@ from pipelines.serving.calls import (
 from pipelines.serving.chat_route import STREAM_TYPE, ChatRoute
 from pipelines.serving.codecs import (
     check_num_masks,
+    read_boxes,
     read_image,
     read_masks,
     write_box,
-    write_span,
+    write_mask,
+    write_spans,
 )
 from pipelines.serving.errors import ApiError, check_answer, failed, overloaded, refuse
 from pipelines.serving.figures import Figures
 from pipelines.serving.gate import Gate
 from pipelines.serving.limits import Limits
 from pipelines.serving.web_page import add_web_page
-from samtok.masks import rle_area
+from samtok.masks import decode_rle, rle_area
 from samtok.words import MaskSpan, format_codes, parse
 
 _READY_SECONDS: Final = 5.0
@@ -178,11 +180,11 @@ class Routes:
         return schemas.ModelList(data=served)
 
     async def encode(self, request: schemas.EncodeRequest) -> schemas.EncodeResponse:
-        """Masks of an image → two words each."""
+        """Masks of an image, or boxes around things on it → two words each."""
         call = await asyncio.to_thread(_read_encode, request, self._limits)
         encoded = check_answer(await self._tokenizer.encode(call))
         self._figures.count_call(encoded.served)
-        return _write_encoded(call, encoded)
+        return await asyncio.to_thread(_write_encoded, call, encoded, request.format)
 
     async def decode(self, request: schemas.DecodeRequest) -> schemas.DecodeResponse:
         """Words, or a text with words in it → masks on an image."""
@@ -194,16 +196,19 @@ class Routes:
 
 def _read_encode(request: schemas.EncodeRequest, limits: Limits) -> EncodeCall:
     image = read_image(request.image, limits)
-    if request.masks is None:
+    if request.points is not None:
         raise refuse(
-            "prompts_unsupported",
-            "no mask can be made of boxes or points yet; send masks",
+            "points_unsupported",
+            "no decoder trained for clicks is served; send masks, or boxes around things",
         )
-    masks = read_masks(request.masks, image.height, image.width, limits)
-    return EncodeCall(image, masks, request.reconstruct)
+    boxes = read_boxes(request.boxes or (), image.height, image.width, limits)
+    masks = read_masks(request.masks or (), image.height, image.width, limits)
+    return EncodeCall(image, masks, request.reconstruct, boxes)
 
 
-def _write_encoded(call: EncodeCall, encoded: Encoded) -> schemas.EncodeResponse:
+def _write_encoded(
+    call: EncodeCall, encoded: Encoded, form: schemas.MaskFormat
+) -> schemas.EncodeResponse:
     words = format_codes(encoded.codes)
     times = Counter(words)
     iou = encoded.reconstruction_iou or (None,) * len(words)
@@ -215,8 +220,9 @@ def _write_encoded(call: EncodeCall, encoded: Encoded) -> schemas.EncodeResponse
             area=rle_area(mask),
             collides=times[text] > 1,
             reconstruction_iou=overlap,
+            mask=write_mask(decode_rle(mask), form) if call.boxes else None,
         )
-        for text, codes, mask, overlap in zip(words, encoded.codes, call.masks, iou, strict=True)
+        for text, codes, mask, overlap in zip(words, encoded.codes, encoded.masks, iou, strict=True)
     ]
     return schemas.EncodeResponse(
         image=_describe(call.image), tokenizer=encoded.served.fingerprint, masks=masks
@@ -256,10 +262,10 @@ def _read_one(text: str, position: int) -> MaskSpan:
 def _write_decoded(
     call: DecodeCall, spans: Sequence[MaskSpan], decoded: Decoded, form: schemas.MaskFormat
 ) -> schemas.DecodeResponse:
-    rles = iter(decoded.masks)
-    masks = [write_span(span, next(rles) if span.codes else None, form) for span in spans]
     return schemas.DecodeResponse(
-        image=_describe(call.image), tokenizer=decoded.served.fingerprint, masks=masks
+        image=_describe(call.image),
+        tokenizer=decoded.served.fingerprint,
+        masks=write_spans(spans, decoded, form),
     )
 
 

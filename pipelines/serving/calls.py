@@ -30,9 +30,11 @@ class EncodeCall:
 
     image: SentImage
     masks: tuple[Rle, ...] = field(repr=False)
-    """At the image's size, none empty."""
+    """At the image's size, none empty; none at all where there are boxes."""
     reconstruct: bool
     """Decode again and compare."""
+    boxes: tuple[tuple[int, int, int, int], ...] = ()
+    """xyxy pixels within the image, the last pixel inside: a mask is found in each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +67,10 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Answer to an `EncodeCall`, one entry per mask."""
+    """Answer to an `EncodeCall`, one entry per mask or box."""
 
+    masks: tuple[Rle, ...] = field(repr=False)
+    """Those of the call, or those found in its boxes."""
     codes: tuple[tuple[int, int], ...]
     reconstruction_iou: tuple[float, ...] | None
     served: Served
@@ -77,6 +81,8 @@ class Decoded:
     """Answer to a `DecodeCall`, one entry per pair of codes."""
 
     masks: tuple[Rle, ...] = field(repr=False)
+    confidence: tuple[float, ...]
+    """0..1, see :func:`samtok.tokenizer.confidence.expected_overlap`."""
     served: Served
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from pipelines.serving import schemas
-from pipelines.serving.calls import ChatCall, SentImage
-from pipelines.serving.codecs import read_image, read_masks, write_span
+from pipelines.serving.calls import ChatCall, Decoded, SentImage
+from pipelines.serving.codecs import read_image, read_masks, write_spans
 from pipelines.serving.errors import refuse
 from pipelines.serving.limits import Limits
 from samtok.answer_forms import label_spans
@@ -87,22 +87,14 @@ def choose_decodable(spans: Sequence[MaskSpan], image: SentImage, limits: Limits
 
 
 def write_answer_masks(
-    text: str, spans: Sequence[MaskSpan], rles: Iterable[Rle], form: schemas.MaskFormat
+    text: str, spans: Sequence[MaskSpan], decoded: Decoded | None, form: schemas.MaskFormat
 ) -> list[schemas.ChatMask]:
-    """The masks beside an answer.
-
-    Args:
-        text: of the answer.
-        spans: all in it.
-        rles: masks of the first spans that have codes; the rest get none.
-        form: of the masks.
-    """
-    left = iter(rles)
+    """The masks beside an answer; see :func:`~pipelines.serving.codecs.write_spans`."""
     return [
-        schemas.ChatMask(
-            **dict(write_span(span, next(left, None) if span.codes else None, form)), label=label
+        schemas.ChatMask(**dict(mask), label=label)
+        for mask, label in zip(
+            write_spans(spans, decoded, form), label_spans(text, spans), strict=True
         )
-        for span, label in zip(spans, label_spans(text, spans), strict=True)
     ]
 
 

@@ -191,7 +191,7 @@ class ChatRoute:
         spans = parse(text)
         chosen = choose_decodable(spans, call.image, self._limits) if form else []
         if not chosen:
-            return write_answer_masks(text, spans, (), "rle")
+            return write_answer_masks(text, spans, None, "rle")
         codes = tuple(span.codes for span in chosen if span.codes)
         decoded = check_answer(await self._tokenizer.decode(DecodeCall(call.image, codes, None)))
         self._figures.count_call(decoded.served)
@@ -201,9 +201,7 @@ class ChatRoute:
                 "the model writes the words of another tokenizer than is served",
                 retry_after=_RETRY_SECONDS,
             )
-        return await asyncio.to_thread(
-            write_answer_masks, text, spans, decoded.masks, form or "rle"
-        )
+        return await asyncio.to_thread(write_answer_masks, text, spans, decoded, form or "rle")
 
     def _count(self, end: ChatEnd) -> schemas.Usage:
         self._figures.count_tokens(end)

@@ -8,16 +8,16 @@ import hashlib
 import io
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
 from PIL import Image
 
-from pipelines.serving.calls import SentImage
+from pipelines.serving.calls import Decoded, SentImage
 from pipelines.serving.errors import refuse
 from pipelines.serving.limits import Limits
-from pipelines.serving.schemas import DecodedMask, Mask, MaskFormat, RleMask
+from pipelines.serving.schemas import Box, DecodedMask, Mask, MaskFormat, RleMask
 from samtok.errors import InputError
 from samtok.masks import (
     Rle,
@@ -85,6 +85,39 @@ def read_masks(masks: Sequence[Mask], height: int, width: int, limits: Limits) -
     return tuple(rles)
 
 
+def read_boxes(
+    boxes: Sequence[Box], height: int, width: int, limits: Limits
+) -> tuple[tuple[int, int, int, int], ...]:
+    """The boxes of a request on pixels, cut at the edges of the image.
+
+    Args:
+        boxes: as sent.
+        height: of the image, pixels.
+        width: of the image, pixels.
+        limits: of requests.
+
+    Raises:
+        ApiError: ``too_many_masks``, ``masks_too_large``, ``box_malformed`` or
+            ``box_outside_image``; the message has its position.
+    """
+    check_num_masks(len(boxes), height, width, limits)
+    read = []
+    for position, (x0, y0, x1, y1) in enumerate(boxes):
+        if x1 < x0 or y1 < y0:
+            raise refuse(
+                "box_malformed",
+                f"box {position}: x0, y0 is the upper left corner, x1, y1 the other",
+            )
+        if x0 > width - 1 or y0 > height - 1:
+            raise refuse(
+                "box_outside_image", f"box {position} lies outside the image, {width} x {height}"
+            )
+        corners = (x0, y0, min(x1, width - 1), min(y1, height - 1))
+        left, top, right, bottom = (round(side) for side in corners)
+        read.append((left, top, right, bottom))
+    return tuple(read)
+
+
 def check_num_masks(num_masks: int, height: int, width: int, limits: Limits) -> None:
     """Refuse more masks than a call may have, or more than fit in memory at this size.
 
@@ -118,14 +151,29 @@ def write_mask(mask: np.ndarray, form: MaskFormat) -> Mask:
     return Mask(rle=RleMask(size=(rle["size"][0], rle["size"][1]), counts=rle["counts"]))
 
 
-def write_span(span: MaskSpan, rle: Rle | None, form: MaskFormat) -> DecodedMask:
-    """A mask span of a text for an answer.
+def write_spans(
+    spans: Sequence[MaskSpan], decoded: Decoded | None, form: MaskFormat
+) -> list[DecodedMask]:
+    """Mask spans of a text for an answer.
 
     Args:
-        span: where it stands and how it was read.
-        rle: its mask; None where it was rejected, or not decoded.
-        form: of the mask.
+        spans: all, those without codes too.
+        decoded: of the first spans that have codes; the rest, or all, get no mask.
+        form: of the masks.
     """
+    found: Iterator[tuple[Rle, float]] = iter(())
+    if decoded is not None:
+        found = zip(decoded.masks, decoded.confidence, strict=True)
+    written = []
+    for span in spans:
+        rle, confidence = (next(found, None) if span.codes else None) or (None, None)
+        written.append(_write_span(span, rle, confidence, form))
+    return written
+
+
+def _write_span(
+    span: MaskSpan, rle: Rle | None, confidence: float | None, form: MaskFormat
+) -> DecodedMask:
     area = None if rle is None else rle_area(rle)
     return DecodedMask(
         start=span.start,
@@ -136,6 +184,7 @@ def write_span(span: MaskSpan, rle: Rle | None, form: MaskFormat) -> DecodedMask
         mask=None if rle is None else write_mask(decode_rle(rle), form),
         box=write_box(rle) if rle is not None and area else None,
         area=area,
+        confidence=confidence,
     )
 
 

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -29,6 +30,7 @@ from samtok.errors import InputError
 from samtok.masks import decode_rles, encode_rle
 from samtok.metrics.segmentation import mask_iou
 from samtok.tokenizer import ImageEmbeddings, SAMTok
+from samtok.tokenizer.box_masks import find_masks_in_boxes
 
 Answer = Encoded | Decoded | Refused
 
@@ -69,20 +71,34 @@ class TokenizerEngine:
             p: Served(self.fingerprint, was_there or p != positions[0], len(calls))
             for p in positions
         }
-        encodes = [(p, call) for p in positions if isinstance(call := calls[p], EncodeCall)]
+        encodes = [
+            (p, self._find_masks(embeddings, call))
+            for p in positions
+            if isinstance(call := calls[p], EncodeCall)
+        ]
         decodes = [(p, call) for p in positions if isinstance(call := calls[p], DecodeCall)]
         all_codes = self._encode(embeddings, [call for _, call in encodes])
         for (position, call), codes in zip(encodes, all_codes, strict=True):
             iou = self._reconstruct(embeddings, call, codes) if call.reconstruct else None
             pairs = tuple((first, second) for first, second in codes.tolist())
-            answers[position] = Encoded(pairs, iou, served[position])
+            answers[position] = Encoded(call.masks, pairs, iou, served[position])
         for position, call in decodes:
-            masks = self.tokenizer.decode(embeddings, call.codes, call.size).numpy()
-            answers[position] = Decoded(tuple(map(encode_rle, masks)), served[position])
+            masks, confidence = self.tokenizer.decode_with_confidence(
+                embeddings, call.codes, call.size
+            )
+            rles = tuple(map(encode_rle, masks.numpy()))
+            answers[position] = Decoded(rles, tuple(confidence.tolist()), served[position])
 
     def _embed(self, image: SentImage) -> ImageEmbeddings:
         declared = (image.height, image.width)
         return self.tokenizer.embed(decode_image(image.content, "the image", declared))
+
+    def _find_masks(self, embeddings: ImageEmbeddings, call: EncodeCall) -> EncodeCall:
+        """The call with masks in the place of its boxes."""
+        if not call.boxes:
+            return call
+        found = find_masks_in_boxes(self.tokenizer, embeddings, np.array(call.boxes))
+        return dataclasses.replace(call, masks=tuple(map(encode_rle, found)), boxes=())
 
     def _encode(self, embeddings: ImageEmbeddings, calls: Sequence[EncodeCall]) -> list[np.ndarray]:
         """Codes of each call, from one pass over the masks of all; shapes (N, 2)."""

@@ -74,19 +74,19 @@ class EncodeRequest(_Body):
     boxes: list[Box] | None = Field(
         default=None,
         min_length=1,
-        description="Each around one thing: x0, y0, x1, y1 in pixels. A mask is made of it first.",
+        description="Each around one thing: x0, y0, x1, y1 in pixels, the last pixel inside. The "
+        "tokenizer finds a mask in it first.",
     )
     points: list[Annotated[list[Point], Field(min_length=1)]] | None = Field(
         default=None,
         min_length=1,
-        description="Each a list of clicks on one thing. A mask is made of it first.",
+        description="Each a list of clicks on one thing. Refused for now: no tokenizer that is "
+        "served has a decoder trained for clicks.",
     )
     reconstruct: bool = Field(
         default=False, description="Decode the words again and give the overlap with the mask."
     )
-    format: MaskFormat = Field(
-        default="rle", description="Of the masks that are made of boxes or points."
-    )
+    format: MaskFormat = Field(default="rle", description="Of the masks that are found in boxes.")
 
     @model_validator(mode="after")
     def _has_one_kind(self) -> EncodeRequest:
@@ -107,7 +107,7 @@ class MaskWords(_Body):
     collides: bool = Field(description="Another mask of this call has the same two words.")
     reconstruction_iou: float | None = Field(description="0..1, where asked for.")
     mask: Mask | None = Field(
-        default=None, description="What a box or points were turned into; null for masks sent."
+        default=None, description="What was found in a box; null for masks that were sent."
     )
 
 
@@ -167,6 +167,10 @@ class DecodedMask(_Body):
         description="x0, y0, x1, y1 in pixels of the mask; null where no pixel is inside."
     )
     area: int | None = Field(description="Pixels inside; null when rejected.")
+    confidence: float | None = Field(
+        description="0..1: overlap of the mask with the probabilities it was cut from. It ranks "
+        "masks; it is no probability of being right. Null when rejected."
+    )
 
 
 class DecodeResponse(_Body):

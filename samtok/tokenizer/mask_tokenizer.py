@@ -19,6 +19,7 @@ import torch.nn.functional as F
 
 from samtok import masks as mask_codec
 from samtok.tokenizer import checkpoint
+from samtok.tokenizer.confidence import expected_overlap
 from samtok.tokenizer.config import TokenizerConfig
 from samtok.tokenizer.device import autocast, choose_device, choose_dtype
 from samtok.tokenizer.embeddings import ImageEmbeddings
@@ -256,8 +257,26 @@ class SAMTok:
         Raises:
             ValueError: a code is out of range.
         """
+        return self.decode_with_confidence(image_or_embeddings, codes, size)[0]
+
+    @torch.no_grad()
+    def decode_with_confidence(
+        self,
+        image_or_embeddings: ImageInput | ImageEmbeddings,
+        codes: Codes,
+        size: tuple[int, int] | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """As :meth:`decode`, and how sure each mask is.
+
+        Returns:
+            bool, shape (N, H, W), and float32, shape (N,), 0..1, see
+            :func:`~samtok.tokenizer.confidence.expected_overlap`; on the CPU.
+
+        Raises:
+            ValueError: a code is out of range.
+        """
         vectors = self.network.quantizer.look_up(self._check_codes(codes).to(self.device))
-        return self.decode_vectors(image_or_embeddings, vectors, size)
+        return self._decode_full(image_or_embeddings, vectors, size)
 
     @torch.no_grad()
     def decode_vectors(
@@ -276,12 +295,23 @@ class SAMTok:
         Returns:
             bool, shape (N, H, W), on the CPU.
         """
+        return self._decode_full(image_or_embeddings, vectors, size)[0]
+
+    def _decode_full(
+        self,
+        image_or_embeddings: ImageInput | ImageEmbeddings,
+        vectors: torch.Tensor,
+        size: tuple[int, int] | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Masks (N, H, W) and their confidence (N,) on the CPU."""
         embeddings = self._embed_once(image_or_embeddings)
         height, width = size or embeddings.sizes[0]
         full = torch.empty(len(vectors), height, width, dtype=torch.bool)
+        confidence = [torch.empty(0)]
         masks_per_chunk = max(1, _PIXELS_PER_CHUNK // (height * width))
         done = 0
         for decoded in self._decode_chunks(embeddings, vectors):
+            confidence.append(expected_overlap(decoded.logits, MASK_LOGIT_THRESHOLD).cpu())
             for logits in decoded.logits.split(masks_per_chunk):
                 upsampled = F.interpolate(
                     logits.unsqueeze(1), size=(height, width), mode="bilinear", align_corners=False
@@ -289,7 +319,7 @@ class SAMTok:
                 inside = upsampled.squeeze(1) > MASK_LOGIT_THRESHOLD
                 full[done : done + len(logits)] = inside.cpu()
                 done += len(logits)
-        return full
+        return full, torch.cat(confidence)
 
     @torch.no_grad()
     def embed_masks(

@@ -60,6 +60,9 @@ def test_words_and_masks_are_the_librarys(address, tokenizer, scene, tmp_path):
             assert all(mask.reconstruction_iou > 0.3 for mask in encoded)
         found = client.decode(picture, [mask.words for mask in encoded])
         assert np.array_equal([f.mask for f in found], tokenizer.decode(picture, codes).numpy())
+        assert all(0 < f.confidence < 1 for f in found)
+        (boxed,) = client.encode(picture, boxes=[encoded[0].box])
+        assert (boxed.mask & masks[0]).any()
         text = f"a {CUP} b <|mt_start|>"
         good, bad = client.decode(picture, text, size=(20, 30))
         assert (text[good.start : good.end], good.mask.shape) == (CUP, (20, 30))

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from samtok.masks import decode_rle, decode_segmentation
+from samtok.masks import compute_boxes, decode_rle, decode_segmentation
+from samtok.tokenizer.box_masks import find_masks_in_boxes
 from samtok.words import format_codes
 from tests.pipelines.serving.conftest import HEIGHT, WIDTH, as_png, as_rle
 
@@ -70,6 +71,39 @@ def test_equal_masks_collide_and_reconstruction_comes_on_request(serve, body):
     assert all(0 <= mask["reconstruction_iou"] <= 1 for mask in got)
 
 
+def test_boxes_become_masks_and_these_words(serve, tokenizer, scenes):
+    picture, masks = scenes[0]
+    boxes = compute_boxes(masks).astype(int)
+    sent = [[x0, y0, x1 + 0.3, y1] for x0, y0, x1, y1 in boxes.tolist()]
+    body = {"image": as_png(picture), "boxes": sent, "reconstruct": True}
+    got = serve().post("/v1/encode", json=body).json()["masks"]
+    expected = find_masks_in_boxes(tokenizer, tokenizer.embed(picture), boxes)
+    assert np.array_equal([decode_rle(mask["mask"]["rle"]) for mask in got], expected)
+    assert [m["words"] for m in got] == format_codes(tokenizer.encode(picture, expected))
+    assert all(0 < mask["reconstruction_iou"] <= 1 for mask in got)
+    png = serve().post("/v1/encode", json={**body, "format": "png"}).json()["masks"][0]["mask"]
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(png["png"]))))
+    assert np.array_equal(shown, expected[0])
+
+
+@pytest.mark.parametrize(
+    ("regions", "code"),
+    [
+        ({"boxes": [[5, 5, 4, 9]]}, "box_malformed"),
+        ({"boxes": [[WIDTH, 0, WIDTH + 9, 9]]}, "box_outside_image"),
+        ({"boxes": [[0, 0, 9]]}, "body_malformed"),
+        ({"boxes": [[-1, 0, 9, 9]]}, "body_malformed"),
+        ({"boxes": [[0, 0, 9, 9]] * 4}, "too_many_masks"),
+        ({"points": [[{"x": 3, "y": 4}]]}, "points_unsupported"),
+        ({"points": [[{"x": 3, "y": 4}]], "boxes": [[0, 0, 9, 9]]}, "body_malformed"),
+        ({}, "body_malformed"),
+    ],
+)
+def test_boxes_and_points_that_are_refused(serve, body, regions, code):
+    answer = serve(max_masks=3).post("/v1/encode", json={"image": body["image"], **regions})
+    assert refusal(answer) == (422, code)
+
+
 @pytest.mark.parametrize("form", ["rle", "polygons", "png"])
 def test_every_form_gives_the_librarys_mask(serve, tokenizer, scenes, form):
     picture, masks = scenes[0]
@@ -101,7 +135,10 @@ def test_texts_are_searched_and_damaged_masks_named(serve, tokenizer, picture, b
     assert text[got[0]["start"] : got[0]["end"]].endswith("<|mt_0261|><|mt_end|>")
     assert got[1]["mask"] is None
     assert got[1]["area"] is None
-    expected = tokenizer.decode(picture, [(3, 5), (200, -1)], (20, 70)).numpy()
+    expected, sure = tokenizer.decode_with_confidence(picture, [(3, 5), (200, -1)], (20, 70))
+    expected = expected.numpy()
+    assert [got[0]["confidence"], got[2]["confidence"]] == pytest.approx(sure.tolist())
+    assert got[1]["confidence"] is None
     shown = [decode_rle(got[n]["mask"]["rle"]) for n in (0, 2)]
     assert np.array_equal(np.stack(shown), expected)
 
