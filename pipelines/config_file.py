@@ -38,8 +38,8 @@ def expand_config_file(
         name, given = _take_flag(_PRESET, given, f"NAME: {', '.join(presets)}")
         if name is not None and name not in presets:
             raise ConfigError(f"--preset is {name!r}; allowed are {', '.join(presets)}")
-    preset = list(_as_flags(presets[name])) if presets and name else []
-    saved = list(_as_flags(_read_settings(location))) if location else []
+    preset = list(to_flags(presets[name])) if presets and name else []
+    saved = list(to_flags(_read_settings(location))) if location else []
     return [*preset, *saved, *given]
 
 
@@ -73,11 +73,12 @@ def _read_settings(location: str) -> dict[str, Any]:
     return settings
 
 
-def _as_flags(settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+def to_flags(settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Nested settings as the flags that say the same."""
     for key, value in settings.items():
         name = prefix + key.replace("_", "-")
         if isinstance(value, Mapping):
-            yield from _as_flags(value, f"{name}.")
+            yield from to_flags(value, f"{name}.")
         elif isinstance(value, bool):
             head, _, last = name.rpartition(".")
             yield f"--{name}" if value else f"--{head}{'.' if head else ''}no-{last}"

@@ -15,6 +15,7 @@ from typing import Any, Final
 import torch
 from ray import serve
 from ray.exceptions import RayActorError
+from ray.serve.config import AutoscalingConfig
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from starlette.types import ASGIApp
 
@@ -41,11 +42,34 @@ APPLICATION: Final = "samtok"
 
 _BATCHES_AHEAD: Final = 2
 """Calls a replica takes on, in batches: the one that runs and the one that gathers."""
+_CHATS_AT_ONCE: Final = 1
+"""Conversations a replica answers at the same time."""
 _CHATS_AHEAD: Final = 2
 """Conversations a replica takes on: the one it answers and the one that comes next."""
 _SPARE_INGRESS_CALLS: Final = 16
 """Beyond the pending ones, for those that are turned away and for probes."""
 _RETRY_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How many replicas there are."""
+
+    num_replicas: int
+    """At least."""
+    max_replicas: int | None
+    """At most, as calls come and go; None keeps `num_replicas`."""
+
+    def to_options(self, target_calls: int) -> dict[str, Any]:
+        """For ``serve.deployment``; replicas are added where each has more than `target_calls`."""
+        if self.max_replicas is None:
+            return {"num_replicas": self.num_replicas}
+        scaling = AutoscalingConfig(
+            min_replicas=self.num_replicas,
+            max_replicas=self.max_replicas,
+            target_ongoing_requests=target_calls,
+        )
+        return {"autoscaling_config": scaling}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,7 +78,7 @@ class ReplicaSettings:
 
     source: str
     """As for ``SAMTok.from_pretrained``; every node must be able to read it."""
-    num_replicas: int
+    scale: Scale
     cpus: float
     """Of each, for torch threads."""
     gpus: float
@@ -73,7 +97,7 @@ class ChatReplicaSettings:
 
     source: str
     """As for ``samtok.mllm.load_mllm``; every node must be able to read it."""
-    num_replicas: int
+    scale: Scale
     cpus: float
     """Of each, for torch threads."""
     gpus: float
@@ -231,7 +255,7 @@ def build_application(
     tokenizer = serve.deployment(
         TokenizerReplica,
         name="tokenizer",
-        num_replicas=replicas.num_replicas,
+        **replicas.scale.to_options(replicas.max_batch_size),
         ray_actor_options={"num_cpus": replicas.cpus, "num_gpus": replicas.gpus},
         max_ongoing_requests=_BATCHES_AHEAD * replicas.max_batch_size,
         max_queued_requests=api.limits.max_pending,
@@ -252,7 +276,7 @@ def _build_chat(settings: ChatReplicaSettings, max_queued: int) -> serve.Applica
     return serve.deployment(
         ChatReplica,
         name="chat",
-        num_replicas=settings.num_replicas,
+        **settings.scale.to_options(_CHATS_AT_ONCE),
         ray_actor_options={"num_cpus": settings.cpus, "num_gpus": settings.gpus},
         max_ongoing_requests=_CHATS_AHEAD,
         max_queued_requests=max_queued,

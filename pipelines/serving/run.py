@@ -20,6 +20,7 @@ from pipelines.serving.deployments import (
     APPLICATION,
     ChatReplicaSettings,
     ReplicaSettings,
+    Scale,
     build_application,
 )
 from pipelines.serving.limits import Limits
@@ -37,7 +38,9 @@ class ChatConfig:
     """Replicas of the language model; they answer one conversation at a time each."""
 
     num_replicas: int = 1
-    """How many."""
+    """How many, or at least how many."""
+    max_replicas: int | None = None
+    """Most replicas; with it their number follows the calls."""
     cpus_per_replica: float = 1.0
     """CPUs of a replica; its torch threads."""
     gpus_per_replica: float = 0.0
@@ -45,6 +48,7 @@ class ChatConfig:
 
     def __post_init__(self) -> None:
         at_least(1, "chat.num_replicas", self.num_replicas)
+        at_least(self.num_replicas, "chat.max_replicas", self.max_replicas)
         at_least(0, "chat.gpus_per_replica", self.gpus_per_replica)
         above_zero("chat.cpus_per_replica", self.cpus_per_replica)
 
@@ -69,6 +73,8 @@ class ServeModelConfig:
     'Authorization: Bearer KEY'. The service keeps their digests only."""
     num_replicas: int = 1
     """Replicas of the tokenizer. Each has its own cache."""
+    max_replicas: int | None = None
+    """Most replicas of the tokenizer; with it their number follows the calls."""
     cpus_per_replica: float = 1.0
     """CPUs of a replica; its torch threads."""
     gpus_per_replica: float = 0.0
@@ -90,6 +96,7 @@ class ServeModelConfig:
             raise ConfigError(f"--port is {self.port}; it must be 1 to 65535")
         for name in ("num_replicas", "max_batch_size"):
             at_least(1, name, getattr(self, name))
+        at_least(self.num_replicas, "max_replicas", self.max_replicas)
         for name in ("cache_mib", "gpus_per_replica", "batch_wait_ms"):
             at_least(0, name, getattr(self, name))
         above_zero("cpus_per_replica", self.cpus_per_replica)
@@ -135,6 +142,11 @@ def start_service(config: ServeModelConfig, key_digests: tuple[str, ...] = ()) -
     serve.start(
         proxy_location=location, http_options=HTTPOptions(host=config.host, port=config.port)
     )
+    serve.run(make_application(config, key_digests), name=APPLICATION, route_prefix="/")
+
+
+def make_application(config: ServeModelConfig, key_digests: tuple[str, ...]) -> serve.Application:
+    """The service, ready for ``serve.run``."""
     api = ApiSettings(
         model_id=config.tokenizer,
         chat_model_id=config.model,
@@ -143,7 +155,7 @@ def start_service(config: ServeModelConfig, key_digests: tuple[str, ...] = ()) -
     )
     replicas = ReplicaSettings(
         source=config.tokenizer,
-        num_replicas=config.num_replicas,
+        scale=Scale(config.num_replicas, config.max_replicas),
         cpus=config.cpus_per_replica,
         gpus=config.gpus_per_replica,
         cache_bytes=config.cache_mib * _MIB,
@@ -151,13 +163,13 @@ def start_service(config: ServeModelConfig, key_digests: tuple[str, ...] = ()) -
         batch_wait_seconds=config.batch_wait_ms / 1000,
     )
     chat = None if config.model is None else _settle_chat(config.model, config)
-    serve.run(build_application(api, replicas, chat), name=APPLICATION, route_prefix="/")
+    return build_application(api, replicas, chat)
 
 
 def _settle_chat(source: str, config: ServeModelConfig) -> ChatReplicaSettings:
     return ChatReplicaSettings(
         source=source,
-        num_replicas=config.chat.num_replicas,
+        scale=Scale(config.chat.num_replicas, config.chat.max_replicas),
         cpus=config.chat.cpus_per_replica,
         gpus=config.chat.gpus_per_replica,
         max_prompt_tokens=config.limits.max_prompt_tokens,
