@@ -41,6 +41,7 @@ SFT_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
         "tokenizer": "tiny",
         "conversations_per_step": 48,
         "conversations_per_lane": 24,
+        "conversations_per_window": 240,
         "batching": "packed",
         "max_length": 768,
         "training": {"num_steps": 4000, "optimizer": "muon", "learning_rate": 1e-3},
