@@ -9,7 +9,7 @@ import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 FOLDER = Path(__file__).parents[2] / "infra/ray"
-CLUSTERS = sorted(FOLDER.glob("*.yaml"))
+CLUSTERS = [FOLDER / f"{name}.yaml" for name in ("aws", "gcp", "on_premise")]
 CLOUDS = [path for path in CLUSTERS if path.stem != "on_premise"]
 
 
