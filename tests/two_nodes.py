@@ -1,0 +1,124 @@
+"""A Ray cluster of two nodes that `ray start` makes, as an operator would, guarded by a token."""
+
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from ray.job_submission import JobStatus, JobSubmissionClient
+
+ROOT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+STARTED = "Ray runtime started"
+STORE_BYTES = 200_000_000
+
+
+class TwoNodes:
+    """The nodes, and the commands that people type at them.
+
+    Args:
+        folder: for logs.
+    """
+
+    def __init__(self, folder):
+        self._folder = folder
+        self._nodes = {}
+        self._gcs, self._dashboard = free_ports(2)
+        self.address = f"http://127.0.0.1:{self._dashboard}"
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+        self.environment = {
+            **kept,
+            "PYTHONPATH": str(ROOT),  # installed on every node, as in the image
+            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+            "COLUMNS": "200",
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(24),
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+            "RAY_worker_niceness": "0",
+        }
+
+    def start_head(self):
+        """Two logical CPUs, and the dashboard on this machine only."""
+        self._start(
+            "head",
+            *("--head", "--port", self._gcs, "--dashboard-host", "127.0.0.1"),
+            *("--dashboard-port", self._dashboard, "--ray-client-server-port", free_ports(1)[0]),
+        )
+
+    def start_second(self):
+        """Another node of two logical CPUs."""
+        self._start("second", "--address", f"127.0.0.1:{self._gcs}")
+
+    def kill_second(self):
+        """As if its machine were switched off."""
+        self._kill("second")
+
+    def stop(self):
+        """End both; no other cluster of this machine is touched."""
+        for name in list(self._nodes):
+            self._kill(name)
+
+    def run(self, *command, **environment):
+        """Run a command of Ray as a user with the token; gives the finished process."""
+        return subprocess.run(
+            [BIN / command[0], *map(str, command[1:])],
+            cwd=ROOT,
+            env={**self.environment, **environment},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    def stop_job(self, name):
+        """Stop a submitted job, and return once it has ended; as `ray job stop`, but at once."""
+        headers = {"Authorization": f"Bearer {self.environment['RAY_AUTH_TOKEN']}"}
+        client = JobSubmissionClient(self.address, headers=headers)
+        assert client.stop_job(name)
+        deadline = time.monotonic() + 120
+        while client.get_job_status(name) != JobStatus.STOPPED:
+            assert time.monotonic() < deadline, client.get_job_logs(name)
+            time.sleep(0.1)
+
+    def _start(self, name, *flags):
+        log = self._folder / f"{name}.log"
+        with log.open("w") as sink:
+            self._nodes[name] = subprocess.Popen(
+                [
+                    *(BIN / "ray", "start", "--block", "--num-cpus", "2", "--disable-usage-stats"),
+                    *("--node-ip-address", "127.0.0.1", "--object-store-memory", str(STORE_BYTES)),
+                    *("--dashboard-agent-listen-port", str(free_ports(1)[0])),
+                    *map(str, flags),
+                ],
+                env=self.environment,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + 240
+        while STARTED not in log.read_text():
+            assert self._nodes[name].poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.2)
+
+    def _kill(self, name):
+        process = self._nodes.pop(name, None)
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def free_ports(count):
+    """Ports of this machine that nobody listens on."""
+    with contextlib.ExitStack() as open_sockets:
+        probes = [open_sockets.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
