@@ -1,6 +1,6 @@
 """The service as Ray Serve's own tools start it, from a config file or by hand.
 
-serve deploy infra/ray/serve.yaml
+serve deploy infra/serve/service.yaml
 serve run pipelines.serving.app:build tokenizer=tiny host=127.0.0.1
 """
 

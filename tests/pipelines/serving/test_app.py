@@ -29,7 +29,7 @@ def options(application, name):
 
 
 def test_the_config_file_is_one_of_serve_and_its_settings_are_ours(keys):
-    content = yaml.safe_load(Path(ROOT / "infra/ray/serve.yaml").read_text())
+    content = yaml.safe_load(Path(ROOT / "infra/serve/service.yaml").read_text())
     schema = ServeDeploySchema.model_validate(content)
     (application,) = schema.applications
     module, _, function = application.import_path.partition(":")
