@@ -113,25 +113,20 @@ def test_each_job_has_a_page_whose_flags_exist(job, capsys):
     assert flags - {"--preset"} <= known
 
 
-@pytest.mark.ray
-def test_the_first_hour_runs(ray_cluster, tmp_path):
+def test_the_first_hour_begins(tmp_path):
     for name in ("jobs", "pipelines", "samtok"):
         (tmp_path / name).symlink_to(ROOT / name)
-    marked = [text for text, run in blocks(ROOT / "docs/first_hour.md", "bash") if run]
-    assert len(marked) == 2
+    (first,) = [text for text, run in blocks(ROOT / "docs/first_hour.md", "bash") if run]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     shown = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", "\n".join(marked)],
+        ["bash", "-euo", "pipefail", "-c", first],
         cwd=tmp_path,
-        env={
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "RAY_ADDRESS": ray_cluster,
-        },
+        env={**os.environ, "PATH": path},
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=300,
         check=False,
     )
     assert shown.returncode == 0, shown.stdout + shown.stderr
-    for made in ("scenes/preview.png", "corpus/_manifest.json", "words/preview.png"):
-        assert (tmp_path / "out" / made).exists()
+    for made in ("preview.png", "instances.json", "texts.jsonl"):
+        assert (tmp_path / "out/scenes" / made).exists()
