@@ -104,7 +104,11 @@ def build_app(
         chat.complete,
         methods=["POST"],
         response_model=schemas.ChatCompletion,
-        responses={**_ERRORS, 200: {"content": {STREAM_TYPE: {}}}},
+        responses={
+            **_ERRORS,
+            200: {"content": {STREAM_TYPE: {}}},
+            404: {"model": schemas.ErrorResponse},
+        },
     )
     add_web_page(app)
     app.add_exception_handler(ApiError, _answer_error)
