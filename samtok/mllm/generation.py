@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import torch
@@ -27,7 +27,8 @@ from samtok.tasks.conversation import Message
 from samtok.tokenizer.image_transform import ImageInput
 from samtok.words import MASK_START
 
-_LogitsProcessor = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+LogitsProcessor: TypeAlias = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""Tokens so far, (B, S), and scores of the next, (B, V) → scores."""
 
 _PLAIN: Final = {
     "do_sample": False,  # noise of SeededSampling makes the best token a sample
@@ -135,7 +136,7 @@ def generate_ids(
     ends = list_ends(mllm.tokenizer)
     batch = _pad_left(prompts, mllm)
     prompt_length = batch["input_ids"].shape[1]
-    with _evaluating(mllm.model):
+    with evaluating(mllm.model):
         rows = mllm.model.generate(
             **batch,
             **_PLAIN,
@@ -143,18 +144,28 @@ def generate_ids(
             eos_token_id=ends,
             pad_token_id=mllm.tokenizer.pad_token_id,
             # A message that holds one is refused in the next round.
-            suppress_tokens=_list_control_ids(mllm.tokenizer, ends),
-            logits_processor=_make_processors(mllm, config, len(prompts), prompt_length),
+            suppress_tokens=list_control_ids(mllm.tokenizer, ends),
+            logits_processor=make_processors(
+                mllm, config, _seed_rows(config.seed, len(prompts)), prompt_length
+            ),
             use_cache=True,
             stopping_criteria=[] if should_stop is None else [_as_criterion(should_stop)],
         )
     return [_cut(row[prompt_length:], ends) for row in rows.cpu()]
 
 
-def _make_processors(
-    mllm: Mllm, config: GenerationConfig, num_rows: int, prompt_length: int
-) -> list[_LogitsProcessor]:
-    processors: list[_LogitsProcessor] = []
+def make_processors(
+    mllm: Mllm, config: GenerationConfig, seeds: Sequence[int], prompt_length: int
+) -> list[LogitsProcessor]:
+    """What turns scores into those that the best token is taken from.
+
+    Args:
+        mllm: model and processor.
+        config: grammar and sampling.
+        seeds: B, one for each row.
+        prompt_length: tokens before the answers, padding included.
+    """
+    processors: list[LogitsProcessor] = []
     if config.constrain_masks and MASK_START in mllm.tokenizer.get_vocab():
         constraint = MaskSpanConstraint(
             mask_token_ids(mllm.tokenizer),
@@ -163,10 +174,6 @@ def _make_processors(
         )
         processors.append(constraint)
     if config.temperature > 0:
-        seeds = [
-            int(np.random.SeedSequence([config.seed, row]).generate_state(1)[0])
-            for row in range(num_rows)
-        ]
         sampling = SeededSampling(seeds, temperature=config.temperature, top_p=config.top_p)
         processors.append(sampling)
     return processors
@@ -179,6 +186,12 @@ def _as_criterion(should_stop: Callable[[torch.Tensor], bool]) -> Callable[..., 
         return torch.tensor([should_stop(ids[0])], device=ids.device)
 
     return stop_row
+
+
+def _seed_rows(seed: int, num_rows: int) -> list[int]:
+    return [
+        int(np.random.SeedSequence([seed, row]).generate_state(1)[0]) for row in range(num_rows)
+    ]
 
 
 def _pad_left(prompts: Sequence[EncodedExample], mllm: Mllm) -> dict[str, torch.Tensor]:
@@ -208,7 +221,8 @@ def list_ends(tokenizer: Any) -> list[int]:
     return [tokenizer.eos_token_id, tokenizer.pad_token_id]
 
 
-def _list_control_ids(tokenizer: Any, ends: Sequence[int]) -> list[int]:
+def list_control_ids(tokenizer: Any, ends: Sequence[int]) -> list[int]:
+    """Words that a message must not hold, but for the ends."""
     known = tokenizer.get_vocab()
     return [known[word] for word in CONTROL_WORDS if word in known and known[word] not in ends]
 
@@ -219,7 +233,7 @@ def _cut(ids: torch.Tensor, ends: Sequence[int]) -> torch.Tensor:
 
 
 @contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
+def evaluating(model: Any) -> Iterator[None]:
     """No dropout, and a cache also where training recomputes activations."""
     was_training = model.training
     model.eval()

@@ -42,6 +42,14 @@ class SeededSampling:
         )
         return scores - noise.log()
 
+    def keep_rows(self, rows: torch.Tensor) -> None:
+        """Go on without the other rows.
+
+        Args:
+            rows: int64, positions among those of the last call, in order.
+        """
+        self._generators = [self._generators[row] for row in rows.tolist()]
+
 
 def keep_top_p(scores: torch.Tensor, top_p: float) -> torch.Tensor:
     """Minus infinity outside the smallest set of tokens whose probabilities reach `top_p`.

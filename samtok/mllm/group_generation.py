@@ -1,0 +1,191 @@
+"""Groups of answers to the same prompts, sampled: each prompt is read once for its whole group.
+
+Image and prompt go through the model once; their keys and values are then repeated for the answers
+of the group, which part from there on. Rows that have ended leave the batch.
+
+Letters: P prompts, G answers to each, B = P G rows, S tokens of a prompt, L tokens of an answer, V
+rows of the vocabulary's table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from samtok.mllm.collate import EncodedExample
+from samtok.mllm.generation import (
+    GenerationConfig,
+    LogitsProcessor,
+    evaluating,
+    list_control_ids,
+    list_ends,
+    make_processors,
+)
+from samtok.mllm.model import Mllm
+from samtok.mllm.sampling import SeededSampling
+
+
+@dataclass(frozen=True, slots=True)
+class SampledAnswer:
+    """An answer with how likely its tokens were."""
+
+    token_ids: torch.Tensor
+    """int64, shape (L,), on the CPU; the last is the end of the turn unless the limit came first."""
+    logprobs: torch.Tensor
+    """float32, shape (L,), on the CPU: of each token under the model at the temperature of
+    sampling (1 where that is 0), before `top_p` and the grammar take tokens away."""
+    has_ended: bool
+    """Whether it ended by itself."""
+
+
+@torch.no_grad()
+def generate_groups(
+    mllm: Mllm,
+    prompts: Sequence[EncodedExample],
+    seeds: Sequence[Sequence[int]],
+    config: GenerationConfig,
+) -> list[list[SampledAnswer]]:
+    """Answer each prompt several times, all in one batch.
+
+    Args:
+        mllm: model and processor.
+        prompts: P, at least one, see :func:`~samtok.mllm.collate.encode_prompt`.
+        seeds: P lists of G, one for each answer, which depends on nothing else but for rounding;
+            G is the same for all prompts.
+        config: how answers are written; its own seed does not count.
+
+    Returns:
+        P lists of G answers.
+    """
+    group_size = len(seeds[0])
+    flat_seeds = [seed for group in seeds for seed in group]
+    with evaluating(mllm.model):
+        state = _read_prompts(mllm, prompts, group_size)
+        processors = make_processors(mllm, config, flat_seeds, state.ids.shape[1])
+        answers = _decode(mllm, state, processors, config)
+    return [answers[start : start + group_size] for start in range(0, len(answers), group_size)]
+
+
+@dataclass(slots=True)
+class _State:
+    """The rows that are still written."""
+
+    ids: torch.Tensor
+    """int64, (B, S so far), padded on the left."""
+    attends: torch.Tensor
+    """int64, the same shape: 1 for tokens."""
+    positions: torch.Tensor
+    """int64, (B,): of the next token, the same in all three rows of M-RoPE."""
+    logits: torch.Tensor
+    """(B, V), of the next token."""
+    cache: Any
+    """Keys and values of transformers."""
+
+    def keep(self, rows: torch.Tensor) -> None:
+        """Go on without the other rows."""
+        self.ids, self.attends, self.positions = (
+            tensor[rows] for tensor in (self.ids, self.attends, self.positions)
+        )
+        self.cache.batch_select_indices(rows)
+
+
+def _read_prompts(mllm: Mllm, prompts: Sequence[EncodedExample], group_size: int) -> _State:
+    """Each prompt once, then one row for each answer."""
+    length = max(map(len, prompts))
+    ids = torch.full((len(prompts), length), mllm.tokenizer.pad_token_id)
+    attends = torch.zeros_like(ids)
+    positions = torch.zeros(3, *ids.shape, dtype=torch.long)
+    for row, prompt in enumerate(prompts):
+        ids[row, length - len(prompt) :] = prompt.input_ids
+        attends[row, length - len(prompt) :] = 1
+        positions[:, row, length - len(prompt) :] = prompt.position_ids
+    inputs = {
+        "input_ids": ids,
+        "attention_mask": attends,
+        "position_ids": positions,
+        "pixel_values": torch.cat([prompt.pixel_values for prompt in prompts]),
+        "image_grid_thw": torch.cat([prompt.image_grid_thw for prompt in prompts]),
+    }
+    inputs = {name: tensor.to(mllm.device) for name, tensor in inputs.items()}
+    output = mllm.model.model(**inputs, use_cache=True)
+    logits = mllm.model.get_output_embeddings()(output.last_hidden_state[:, -1])
+    output.past_key_values.batch_repeat_interleave(group_size)
+    next_positions = positions.amax(dim=(0, 2)) + 1
+    return _State(
+        ids=inputs["input_ids"].repeat_interleave(group_size, dim=0),
+        attends=inputs["attention_mask"].repeat_interleave(group_size, dim=0),
+        positions=next_positions.to(mllm.device).repeat_interleave(group_size),
+        logits=logits.repeat_interleave(group_size, dim=0),
+        cache=output.past_key_values,
+    )
+
+
+def _decode(
+    mllm: Mllm,
+    state: _State,
+    processors: Sequence[LogitsProcessor],
+    config: GenerationConfig,
+) -> list[SampledAnswer]:
+    """Token by token, until every row has ended or reached the limit."""
+    device, num_rows = mllm.device, len(state.ids)
+    ends = list_ends(mllm.tokenizer)
+    is_end_of = torch.tensor(ends, device=device)
+    banned = torch.tensor(list_control_ids(mllm.tokenizer, ends), device=device)
+    tokens = torch.zeros(num_rows, config.max_new_tokens, dtype=torch.long, device=device)
+    logprobs = torch.zeros(num_rows, config.max_new_tokens, device=device)
+    lengths = torch.full((num_rows,), config.max_new_tokens, device=device)
+    has_ended = torch.zeros(num_rows, dtype=torch.bool, device=device)
+    rows = torch.arange(num_rows, device=device)
+    for step in range(config.max_new_tokens):
+        scores = state.logits.float()
+        chosen = _choose(state.ids, scores.index_fill(1, banned, float("-inf")), processors)
+        tokens[rows, step] = chosen
+        scaled = scores / (config.temperature or 1.0)
+        logprobs[rows, step] = scaled.gather(1, chosen[:, None])[:, 0] - scaled.logsumexp(1)
+        is_over = torch.isin(chosen, is_end_of)
+        lengths[rows[is_over]] = step + 1
+        has_ended[rows[is_over]] = True
+        if bool(is_over.any()):
+            going_on = (~is_over).nonzero()[:, 0]
+            rows, chosen = rows[going_on], chosen[going_on]
+            if not len(rows):
+                break
+            state.keep(going_on)
+            for processor in processors:
+                if isinstance(processor, SeededSampling):
+                    processor.keep_rows(going_on)
+        if step + 1 < config.max_new_tokens:
+            _append(mllm, state, chosen)
+    return [
+        SampledAnswer(ids[:length], own[:length], ended)
+        for ids, own, length, ended in zip(
+            tokens.cpu(), logprobs.cpu(), lengths.tolist(), has_ended.tolist(), strict=True
+        )
+    ]
+
+
+def _choose(
+    ids: torch.Tensor, scores: torch.Tensor, processors: Sequence[LogitsProcessor]
+) -> torch.Tensor:
+    for processor in processors:
+        scores = processor(ids, scores)
+    return scores.argmax(1)
+
+
+def _append(mllm: Mllm, state: _State, chosen: torch.Tensor) -> None:
+    """Read a token of each row."""
+    column = chosen[:, None]
+    state.ids = torch.cat([state.ids, column], dim=1)
+    state.attends = torch.cat([state.attends, torch.ones_like(column)], dim=1)
+    output = mllm.model.model(
+        input_ids=column,
+        attention_mask=state.attends,
+        position_ids=state.positions[None, :, None].expand(3, -1, 1),
+        past_key_values=state.cache,
+        use_cache=True,
+    )
+    state.positions = state.positions + 1
+    state.logits = mllm.model.get_output_embeddings()(output.last_hidden_state[:, 0])
