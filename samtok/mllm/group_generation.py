@@ -33,7 +33,7 @@ class SampledAnswer:
     """An answer with how likely its tokens were."""
 
     token_ids: torch.Tensor
-    """int64, shape (L,), on the CPU; the last is the end of the turn unless the limit came first."""
+    """int64, shape (L,), on the CPU; the last ends the turn, unless the limit came first."""
     logprobs: torch.Tensor
     """float32, shape (L,), on the CPU: of each token under the model at the temperature of
     sampling (1 where that is 0), before `top_p` and the grammar take tokens away."""
