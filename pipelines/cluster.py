@@ -82,8 +82,12 @@ def count_actors(settings: ActorSettings) -> int:
 
 def actor_resources(settings: ActorSettings, num_actors: int) -> dict[str, Any]:
     """Keyword arguments of ``map_batches`` for a pool of so many actors."""
+    return {"compute": ActorPoolStrategy(size=num_actors), **actor_request(settings)}
+
+
+def actor_request(settings: ActorSettings) -> dict[str, float]:
+    """What one actor reserves, as keyword arguments of ``options``."""
     return {
-        "compute": ActorPoolStrategy(size=num_actors),
         "num_cpus": settings.cpus_per_actor * _ACTOR_CPU_SHARE,
         "num_gpus": settings.gpus_per_actor,
     }

@@ -87,6 +87,7 @@ def loop_config(
     num_steps: int,
     units: tuple[str, ...],
     score_name: str,
+    headline: str = "loss",
 ) -> LoopConfig:
     """The loop's share of a job's settings; see `LoopConfig`."""
     return LoopConfig(
@@ -100,6 +101,7 @@ def loop_config(
         run_id=run_id,
         units=units,
         score_name=score_name,
+        headline=headline,
     )
 
 

@@ -69,6 +69,8 @@ class LoopConfig:
     """What a step counts, as ``num_<unit>`` in its figures; progress lines give the last one."""
     score_name: str
     """What the score is called in progress lines."""
+    headline: str = "loss"
+    """The figure that progress lines show."""
 
 
 class TrainingLoop(ABC, Generic[Batch]):
@@ -107,6 +109,17 @@ class TrainingLoop(ABC, Generic[Batch]):
     def before_checkpoint(self) -> None:
         """Whatever is to be written with a checkpoint but not into it; on every worker."""
 
+    def batch_figures(self) -> dict[str, float]:
+        """What is logged of the last batch, beside the trainer's figures."""
+        return {}
+
+    def state(self) -> dict[str, Any]:
+        """What a resumed training needs besides trainer, batches and score; plain values."""
+        return {}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+
     def run(self, tracker: RunTracker) -> None:
         """Steps, and after some of them logging, validation and a checkpoint."""
         config, trainer = self.config, self._trainer
@@ -115,13 +128,17 @@ class TrainingLoop(ABC, Generic[Batch]):
         stream = self._count(self.read())
         throughput = Throughput(trainer.device, config.units)
         progress = ProgressLines(
-            config.num_steps, trainer.step, unit=config.units[-1], score_name=config.score_name
+            config.num_steps,
+            trainer.step,
+            headline=config.headline,
+            unit=config.units[-1],
+            score_name=config.score_name,
         )
         while trainer.step < config.num_steps:
             self.before_step(stream)
             with throughput.waiting():
                 lanes = next(stream)
-            figures = trainer.train_step(lanes)
+            figures = {**trainer.train_step(lanes), **self.batch_figures()}
             throughput.count(figures)
             if self.rank == 0:
                 progress.show(trainer.step, figures, self.last_score)
@@ -149,6 +166,7 @@ class TrainingLoop(ABC, Generic[Batch]):
             "trainer": self._trainer.state_dict(),
             "batches_read": self.batches_read,
             "last_score": self.last_score,
+            "loop": self.state(),
         }
         if self.rank != 0:
             ray.train.report(metrics)
@@ -174,6 +192,7 @@ class TrainingLoop(ABC, Generic[Batch]):
         self._trainer.load_state_dict(state["trainer"])
         self.batches_read = state["batches_read"]
         self.last_score = state["last_score"]
+        self.load_state(state["loop"])
 
 
 def run_worker(config: LoopConfig, build: Callable[[int, int], TrainingLoop[Any]]) -> None:

@@ -16,11 +16,15 @@ class ProgressLines:
     Args:
         num_steps: of the whole training.
         first: steps that are done already.
+        headline: name of the figure that is shown.
         unit: whose rate is shown, ``num_<unit>`` in a step's figures.
         score_name: what the score is called.
     """
 
-    def __init__(self, num_steps: int, first: int, *, unit: str, score_name: str) -> None:
+    def __init__(
+        self, num_steps: int, first: int, *, headline: str, unit: str, score_name: str
+    ) -> None:
+        self._headline = headline
         self._num_steps = num_steps
         self._first = first
         self._unit = unit
@@ -46,7 +50,7 @@ class ProgressLines:
         left = seconds / (step - self._first) * (self._num_steps - step)
         parts = [
             f"step {step:,} of {self._num_steps:,}",
-            f"loss {figures['loss']:.3f}",
+            f"{self._headline} {figures[self._headline]:.3f}",
             f"{self._counted / seconds:.0f} {self._unit}/s",
             f"{timedelta(seconds=round(left))} left",
         ]

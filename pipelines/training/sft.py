@@ -40,11 +40,12 @@ from pipelines.training.plan import Mixture, check_lanes
 from pipelines.training.quarantine import count_reasons
 from pipelines.training.sft_loading import STAGE, Batching, SftLoadStage
 from pipelines.training.sft_validation import SftValidation
-from pipelines.training.sft_worker import SftJob, start_trainer, train_worker
+from pipelines.training.sft_worker import SftJob, train_worker
 from pipelines.training.summary import TrainingSummary
-from samtok.mllm import MaskTokenizerReference, Mllm, load_processor, save_mllm
+from samtok.mllm import MaskTokenizerReference, Mllm, load_extended, load_processor, save_mllm
 from samtok.mllm.generation import GenerationConfig
 from samtok.mllm.training import SftConfig
+from samtok.mllm.training.base import LearningModel
 from samtok.mllm.training.lora import merge_adapters, save_adapters
 from samtok.mllm.vocabulary import add_mask_words
 from samtok.tokenizer import SAMTok
@@ -179,7 +180,14 @@ def run_sft(config: TrainSftConfig) -> SftSummary:
         connect()
         job = _build_job(config, checked, output, tracker.run_id)
         best, score = choose_best(fit(train_worker, job, config, output))
-        write_model(config, checked.reference, best, output)
+        write_model(
+            best,
+            output,
+            model=config.model,
+            training=config.training,
+            reference=checked.reference,
+            merge_lora=config.merge_lora,
+        )
         address = output.uri(MODEL_FOLDER)
         done = SftSummary(
             output=output.uri(),
@@ -228,34 +236,40 @@ def check_sft(config: TrainSftConfig) -> _Checked:
 
 
 def write_model(
-    config: TrainSftConfig,
-    reference: MaskTokenizerReference,
     checkpoint: ray.train.Checkpoint,
     output: Place,
+    *,
+    model: str,
+    training: SftConfig,
+    reference: MaskTokenizerReference,
+    merge_lora: bool,
 ) -> None:
     """Write the model of a checkpoint as a folder in hub layout.
 
     Args:
-        config: of the training.
-        reference: of the mask tokenizer, which goes into the folder.
         checkpoint: of the training.
         output: the folder goes there.
+        model: that the training started from.
+        training: its settings.
+        reference: of the mask tokenizer, which goes into the folder.
+        merge_lora: add adapters to the weights, or write them beside.
     """
-    alone = dataclasses.replace(config.training, parallel="ddp")
-    trainer = start_trainer(config.model, alone, torch.device("cpu"))
+    alone = dataclasses.replace(training, parallel="ddp")
+    mllm = load_extended(model, torch.device("cpu"), seed=training.seed)
+    learner = LearningModel(mllm, alone, torch.device("cpu"))
     with checkpoint.as_directory() as folder:
         state = torch.load(
             Path(folder) / STATE_FILE, map_location="cpu", weights_only=True, mmap=True
         )
-        trainer.load_weights(state["trainer"]["weights"])
+        learner.load_weights(state["trainer"]["weights"])
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        model = trainer.mllm.model
-        if trainer.adapted is not None and config.merge_lora:
-            model = merge_adapters(trainer.adapted)
-        elif trainer.adapted is not None:
-            model = save_adapters(trainer.adapted, folder)
-        save_mllm(Mllm(model.eval(), trainer.mllm.processor, reference), folder)
+        result = learner.model
+        if learner.adapted is not None and merge_lora:
+            result = merge_adapters(learner.adapted)
+        elif learner.adapted is not None:
+            result = save_adapters(learner.adapted, folder)
+        save_mllm(Mllm(result.eval(), mllm.processor, reference), folder)
         upload(folder, output, MODEL_FOLDER)
 
 

@@ -19,7 +19,7 @@ from pipelines.training.plan import lanes_of
 from pipelines.training.sft_loading import SftLoadStage
 from pipelines.training.sft_validation import SftValidation
 from pipelines.training.stream import stream_lanes
-from samtok.mllm import extend_vocabulary, load_mllm
+from samtok.mllm import load_extended
 from samtok.mllm.training import SftBatch, SftConfig, SftTrainer, make_batch
 from samtok.tokenizer.device import choose_dtype
 from samtok.training.collectives import gather_items
@@ -53,8 +53,7 @@ def start_trainer(model: str, config: SftConfig, device: torch.device) -> SftTra
     Raises:
         CheckpointError: it cannot be loaded.
     """
-    mllm = load_mllm(model, device=device, dtype=torch.float32)
-    extend_vocabulary(mllm.model, mllm.processor, seed=config.seed)
+    mllm = load_extended(model, device, seed=config.seed)
     return SftTrainer(mllm, config, device=device, dtype=choose_dtype("auto", device))
 
 

@@ -16,6 +16,7 @@ import torch
 from tokenizers import AddedToken
 
 from samtok.errors import ConfigError
+from samtok.mllm.model import Mllm, load_mllm
 from samtok.words import CODEBOOK_SIZE, list_mask_words
 
 NOISE_SCALE: Final = 0.02
@@ -74,6 +75,25 @@ def extend_vocabulary(model: Any, processor: Any, *, seed: int = 0) -> bool:
     for table in tables:
         table[new_rows] = _draw_rows(table[old_rows], len(new_rows), generator).to(table)
     return False
+
+
+def load_extended(
+    source: str, device: str | torch.device, *, dtype: str | torch.dtype = torch.float32, seed: int
+) -> Mllm:
+    """Load a model and make sure that it has the mask words, as every training starts.
+
+    Args:
+        source: a folder in hub layout, or a hub id.
+        device: as :func:`~samtok.mllm.model.load_mllm` takes it.
+        dtype: of the weights.
+        seed: of new rows.
+
+    Raises:
+        CheckpointError: it cannot be loaded.
+    """
+    mllm = load_mllm(source, device=device, dtype=dtype)
+    extend_vocabulary(mllm.model, mllm.processor, seed=seed)
+    return mllm
 
 
 def add_mask_words(tokenizer: Any) -> list[str]:

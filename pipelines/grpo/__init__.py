@@ -1,0 +1,1 @@
+"""GRPO on Ray: rollout actors generate, a trainer learns beside them; README.md draws the flow."""

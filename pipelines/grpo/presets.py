@@ -1,0 +1,34 @@
+"""Named settings of GRPO, by flag of the job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+GRPO_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "tiny": {
+        "tokenizer": "tiny",
+        "prompts_per_step": 16,
+        "responses_per_prompt": 8,
+        "prompts_per_lane": 16,
+        "max_length": 768,
+        "rollouts": {"max_new_tokens": 48, "prompts_per_call": 16, "max_tries": 2.0},
+        "training": {"num_steps": 200, "learning_rate": 1e-5},
+    },
+    "lora": {
+        "prompts_per_step": 128,
+        "responses_per_prompt": 8,
+        "prompts_per_lane": 1,
+        "max_length": 4096,
+        "rollouts": {"max_new_tokens": 512, "prompts_per_call": 8, "max_tries": 2.0},
+        "training": {
+            "lora_rank": 64,
+            "lora_alpha": 128,
+            "learning_rate": 1e-5,
+            "freeze_vision": True,
+            "gradient_checkpointing": True,
+        },
+    },
+}
+"""tiny: a tiny model of jobs/train_sft.py, on a CPU. lora: hub models, on GPUs. Neither has been run
+at length yet."""

@@ -1,0 +1,267 @@
+"""The actor that generates: a copy of the policy, the rewards, and nothing of the training.
+
+Waits for nothing but calls. Every call brings the version of the weights it is to be answered with,
+and a reference to them, so that an actor that was replaced needs no other word.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from pipelines.grpo.records import AuditedAnswer, AuditTask, CallResult, PromptTask, RolloutGroup
+from pipelines.image_decoding import open_row_image
+from pipelines.quarantined_row import QuarantinedRow
+from pipelines.training.conversations import read_conversation
+from samtok.answer_forms import read_answer_part, read_codes
+from samtok.errors import InputError
+from samtok.masks.rle import decode_rles, encode_rle
+from samtok.metrics.answer_masks import decode_answers
+from samtok.metrics.segmentation import measure_overlap
+from samtok.mllm import load_extended
+from samtok.mllm.collate import EncodedExample, encode_prompt
+from samtok.mllm.generation import GenerationConfig, list_ends
+from samtok.mllm.group_generation import SampledAnswer
+from samtok.mllm.grpo import GrpoConfig
+from samtok.mllm.grpo.engine import RolloutEngine, TransformersEngine
+from samtok.rewards import (
+    CodebookSimilarity,
+    CodeSimilarity,
+    Composition,
+    ExpectedIou,
+    RewardConfig,
+)
+from samtok.tokenizer import SAMTok
+from samtok.words import format_codes
+
+STAGE: Final = "train_grpo"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RolloutSettings:
+    """Everything an actor needs; picklable."""
+
+    model: str
+    """What the training starts from."""
+    training: GrpoConfig
+    sampling: GenerationConfig
+    greedy: GenerationConfig
+    """Of the audit."""
+    group_size: int
+    """G."""
+    max_length: int
+    """Most tokens of prompt and answer together."""
+    tokenizer: str
+    codebook_size: int
+    rewards: RewardConfig
+    device: str
+    num_threads: int
+
+
+class RolloutActor:
+    """Samples groups of answers and judges them.
+
+    Args:
+        settings: see there.
+    """
+
+    def __init__(self, settings: RolloutSettings) -> None:
+        torch.set_flush_denormal(True)
+        torch.set_num_threads(settings.num_threads)
+        self._settings = settings
+        mllm = load_extended(
+            settings.model, settings.device, dtype="auto", seed=settings.training.seed
+        )
+        self._mllm = mllm
+        self._engine: RolloutEngine = TransformersEngine(mllm, settings.training)
+        self._tokenizer = SAMTok.from_pretrained(settings.tokenizer, device=settings.device)
+        self._judge = Composition(
+            settings.rewards, load_similarity(settings.rewards, settings.tokenizer, self._tokenizer)
+        )
+        self._version = -1
+
+    def roll_out(
+        self, tasks: Sequence[PromptTask], version: int, weights: Mapping[str, np.ndarray]
+    ) -> CallResult:
+        """Groups of answers to prompts, judged.
+
+        Args:
+            tasks: the prompts; answered in one batch.
+            version: of the weights.
+            weights: that learn; float32.
+        """
+        begun = time.perf_counter()
+        self._load(version, weights)
+        encoded: dict[int, EncodedExample] = {}
+        rejected = {}
+        for task in tasks:
+            try:
+                encoded[task.number] = self._encode(task.row)
+            except InputError as error:
+                rejected[task.number] = _quarantine(task.row, error)
+        sampled = self._sample(encoded)
+        groups = [
+            self._judge_group(task, encoded[task.number], sampled[task.number], version)
+            for task in tasks
+            if task.number in encoded
+        ]
+        return CallResult(groups=groups, rejected=rejected, seconds=time.perf_counter() - begun)
+
+    def audit(
+        self, tasks: Sequence[AuditTask], version: int, weights: Mapping[str, np.ndarray]
+    ) -> list[AuditedAnswer]:
+        """The most likely answers to held-out prompts, judged by text and by masks.
+
+        Args:
+            tasks: those that can be asked are answered in one batch, the others left out.
+            version: of the weights.
+            weights: that learn; float32.
+        """
+        self._load(version, weights)
+        encoded = {}
+        for number, task in enumerate(tasks):
+            try:
+                encoded[number] = self._encode(task.row)
+            except InputError:
+                continue
+        if not encoded:
+            return []
+        seeds = [[0]] * len(encoded)
+        answers = self._engine.generate(list(encoded.values()), seeds, self._settings.greedy)
+        texts = [self._to_text(answer) for (answer,) in answers]
+        return [
+            self._audit_answer(tasks[number], text)
+            for number, text in zip(encoded, texts, strict=True)
+        ]
+
+    def _load(self, version: int, weights: Mapping[str, np.ndarray]) -> None:
+        if version != self._version:
+            # Arrays of the object store cannot be written to, which from_numpy warns of.
+            self._engine.load_weights({n: torch.tensor(array) for n, array in weights.items()})
+            self._version = version
+
+    def _encode(self, row: Mapping[str, Any]) -> EncodedExample:
+        conversation = read_conversation(row, self._settings.codebook_size)
+        encoded = encode_prompt(
+            conversation.messages[:-1], open_row_image(row), self._mllm.processor
+        )
+        limit = self._settings.max_length - self._settings.sampling.max_new_tokens
+        if len(encoded) > limit:
+            raise InputError(
+                "conversation_too_long",
+                f"the prompt of {row['conversation_id']} takes {len(encoded)} tokens; at most "
+                f"{limit} leave room for an answer: raise --max-length, or lower the processor's "
+                "image size",
+            )
+        return encoded
+
+    def _sample(self, encoded: Mapping[int, EncodedExample]) -> dict[int, list[SampledAnswer]]:
+        if not encoded:
+            return {}
+        settings = self._settings
+        seeds = [
+            [seed_of_answer(settings.training.seed, number, n) for n in range(settings.group_size)]
+            for number in encoded
+        ]
+        groups = self._engine.generate(list(encoded.values()), seeds, settings.sampling)
+        return dict(zip(encoded, groups, strict=True))
+
+    def _judge_group(
+        self,
+        task: PromptTask,
+        prompt: EncodedExample,
+        answers: list[SampledAnswer],
+        version: int,
+    ) -> RolloutGroup:
+        row = task.row
+        *_, question, target = (message["content"] for message in row["messages"])
+        texts = [self._to_text(answer) for answer in answers]
+        return RolloutGroup(
+            number=task.number,
+            task=row["task"],
+            question=question,
+            target=target,
+            version=version,
+            prompt=prompt,
+            answers=answers,
+            texts=texts,
+            rewards=[
+                self._judge(text, target, task=row["task"], source=row["source"]) for text in texts
+            ],
+        )
+
+    def _audit_answer(self, task: AuditTask, text: str) -> AuditedAnswer:
+        row = task.row
+        *_, question, target = (message["content"] for message in row["messages"])
+        image = open_row_image(row)
+        shown = [message["content"] for message in row["messages"]] if task.is_drawn else []
+        decoded = decode_answers(self._tokenizer, image, [text, *shown])
+        size = image.shape[:2]
+        predicted = np.zeros(size, dtype=bool)
+        for codes in read_codes(read_answer_part(text)):
+            predicted |= decoded[codes]
+        true = decode_rles(task.true_masks, *size).any(axis=0)
+        return AuditedAnswer(
+            task=row["task"],
+            question=question,
+            target=target,
+            text=text,
+            reward=self._judge(text, target, task=row["task"], source=row["source"]),
+            overlap=measure_overlap(predicted, true),
+            row=row if task.is_drawn else None,
+            masks={
+                format_codes([codes])[0]: encode_rle(mask)
+                for codes, mask in decoded.items()
+                if task.is_drawn
+            },
+        )
+
+    def _to_text(self, answer: SampledAnswer) -> str:
+        ends = list_ends(self._mllm.tokenizer)
+        ids = [token_id for token_id in answer.token_ids.tolist() if token_id not in ends]
+        text: str = self._mllm.tokenizer.decode(ids)
+        return text
+
+
+def seed_of_answer(seed: int, prompt: int, answer: int) -> int:
+    """Seed of one answer, whoever generates it and however often.
+
+    Args:
+        seed: of the training.
+        prompt: its number in the stream.
+        answer: its position in the group.
+    """
+    return int(np.random.SeedSequence([seed, prompt, answer]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def load_similarity(config: RewardConfig, source: str, tokenizer: SAMTok) -> CodeSimilarity:
+    """What soft_matching compares codes with.
+
+    Args:
+        config: of the rewards.
+        source: folder of the tokenizer, where its table of expected IoU lies.
+        tokenizer: the same, loaded.
+
+    Raises:
+        CheckpointError: a table is wanted, and there is none of this tokenizer.
+    """
+    if config.similarity == "codebook":
+        return CodebookSimilarity(*tokenizer.copy_codebooks())
+    return ExpectedIou.load(source, fingerprint=tokenizer.fingerprint)
+
+
+def _quarantine(row: Mapping[str, Any], error: InputError) -> dict[str, Any]:
+    quarantined = QuarantinedRow.of(
+        error,
+        source=row["source"],
+        image_id=row["image_id"],
+        mask_id=None,
+        stage=STAGE,
+        about=row["conversation_id"],
+    )
+    return asdict(quarantined)

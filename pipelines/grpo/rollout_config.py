@@ -1,0 +1,71 @@
+"""Settings of rollouts: how many actors, how answers are sampled, how stale they may be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipelines.setting_checks import above_zero, at_least
+from samtok.errors import ConfigError
+from samtok.mllm.generation import GenerationConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RolloutConfig:
+    """Settings of the rollout actors and of their sampling."""
+
+    num_actors: int | None = 1
+    """Actors that generate; none given: as many as the cluster has room for."""
+    cpus_per_actor: float = 1.0
+    """CPUs an actor may use; its torch threads. It reserves three quarters of them with Ray."""
+    gpus_per_actor: float = 0.0
+    """GPUs of an actor; a fraction shares one."""
+    prompts_per_call: int = 4
+    """Prompts that an actor answers in one batch; each is answered --responses-per-prompt times."""
+    timeout_seconds: float = 900.0
+    """A call that takes longer is given up and its actor replaced; the first one loads the
+    model."""
+    max_attempts: int = 3
+    """Calls for the same prompts before the training gives up."""
+    max_staleness: int = 0
+    """Steps that answers may be behind the weights they train. 0: generation and training take
+    turns. 1: the next batch is generated while this one is trained on, and so on."""
+    max_tries: float = 1.0
+    """Dynamic sampling: prompts whose answers are all worth the same teach nothing, and are
+    replaced by others until so many times --prompts-per-step were tried; 1 keeps them all."""
+    max_new_tokens: int = 256
+    """Most tokens of an answer."""
+    temperature: float = 1.0
+    """Of sampling; above 0."""
+    top_p: float = 1.0
+    """Sampling draws from the smallest set of tokens whose probabilities reach this; log-
+    probabilities are those without it."""
+    constrain_masks: bool = False
+    """Only whole mask spans can be sampled. The model is then not taught to write them by
+    itself."""
+
+    def __post_init__(self) -> None:
+        for name in ("num_actors", "prompts_per_call", "max_attempts", "max_tries"):
+            at_least(1, f"rollouts.{name}", getattr(self, name))
+        at_least(0, "rollouts.max_staleness", self.max_staleness)
+        for name in ("temperature", "cpus_per_actor", "timeout_seconds"):
+            above_zero(f"rollouts.{name}", getattr(self, name))
+        if self.gpus_per_actor < 0:
+            raise ConfigError(
+                f"--rollouts.gpus-per-actor is {self.gpus_per_actor}; allowed is 0 or more"
+            )
+        self.sampling()
+
+    def sampling(self) -> GenerationConfig:
+        """How answers are sampled."""
+        return GenerationConfig(
+            max_new_tokens=self.max_new_tokens,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            constrain_masks=self.constrain_masks,
+        )
+
+    def greedy(self) -> GenerationConfig:
+        """The most likely answer, for the audit."""
+        return GenerationConfig(
+            max_new_tokens=self.max_new_tokens, constrain_masks=self.constrain_masks
+        )

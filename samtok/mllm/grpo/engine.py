@@ -1,0 +1,65 @@
+"""What generates rollouts: a protocol, and the engine that runs on transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import torch
+
+from samtok.mllm.collate import EncodedExample
+from samtok.mllm.generation import GenerationConfig
+from samtok.mllm.group_generation import SampledAnswer, generate_groups
+from samtok.mllm.grpo.config import GrpoConfig
+from samtok.mllm.model import Mllm
+from samtok.mllm.training.base import LearningModel
+
+
+class RolloutEngine(Protocol):
+    """Holds a copy of the policy and samples from it."""
+
+    def load_weights(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Take over the weights that learn, as the trainer has them.
+
+        Args:
+            weights: name → float32 tensor on the CPU, `GrpoTrainer.weights`.
+        """
+        ...
+
+    def generate(
+        self,
+        prompts: Sequence[EncodedExample],
+        seeds: Sequence[Sequence[int]],
+        config: GenerationConfig,
+    ) -> list[list[SampledAnswer]]:
+        """A group of answers for each prompt; see :func:`generate_groups`."""
+        ...
+
+
+class TransformersEngine:
+    """The model itself, its prompts read once for each group.
+
+    Args:
+        mllm: changed as :class:`GrpoTrainer` changes its own: adapters are put in.
+        config: of the training.
+    """
+
+    def __init__(self, mllm: Mllm, config: GrpoConfig) -> None:
+        self._learner = LearningModel(mllm, config, mllm.device)
+
+    def load_weights(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """See `RolloutEngine`.
+
+        Raises:
+            CheckpointError: they belong to another model, or other parts of it learn.
+        """
+        self._learner.load_weights(weights)
+
+    def generate(
+        self,
+        prompts: Sequence[EncodedExample],
+        seeds: Sequence[Sequence[int]],
+        config: GenerationConfig,
+    ) -> list[list[SampledAnswer]]:
+        """See `RolloutEngine`."""
+        return generate_groups(self._learner.mllm, prompts, seeds, config)
