@@ -30,5 +30,5 @@ GRPO_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
         },
     },
 }
-"""tiny: a tiny model of jobs/train_sft.py, on a CPU. lora: hub models, on GPUs. Neither has been run
+"""tiny: a tiny model of jobs/train_sft.py, on a CPU. lora: hub models, on GPUs. Neither was run
 at length yet."""

@@ -1,0 +1,60 @@
+"""Actors that die, hang and fail, without a model."""
+
+import asyncio
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import ray
+
+from pipelines.grpo.rollout_pool import RolloutError, RolloutPool
+
+
+class FaultyActor:
+    """Doubles numbers; once for each file in its folder it dies or hangs in the middle."""
+
+    def double(self, tasks, version, folder):
+        for fault in ("die", "hang"):
+            for file in Path(folder).glob(f"{fault}-*"):
+                try:
+                    file.unlink()
+                except FileNotFoundError:  # the other actor was faster
+                    continue
+                if fault == "die":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                time.sleep(600)
+        return [(version, 2 * task) for task in tasks]
+
+
+def start():
+    return ray.remote(FaultyActor).options(num_cpus=0).remote()
+
+
+def run(folder, chunks, **changes):
+    options = {"num_actors": 2, "timeout_seconds": 20.0, "max_attempts": 3, **changes}
+
+    async def call():
+        pool = RolloutPool(start, **options)
+        return await pool.run("double", chunks, 7, str(folder)), pool.num_replaced
+
+    return asyncio.run(call())
+
+
+@pytest.mark.ray
+def test_what_is_lost_is_done_again_and_nothing_twice(ray_cluster, tmp_path):
+    for fault in ("die-0", "die-1", "hang-0"):
+        (tmp_path / fault).touch()
+    chunks = [[3 * n, 3 * n + 1, 3 * n + 2] for n in range(5)]
+    results, num_replaced = run(tmp_path, chunks, max_attempts=4)
+    assert [value for result in results for value in result] == [(7, 2 * n) for n in range(15)]
+    assert num_replaced == 3
+
+
+@pytest.mark.ray
+def test_work_that_is_lost_again_and_again_is_an_error(ray_cluster, tmp_path):
+    for number in range(3):
+        (tmp_path / f"die-{number}").touch()
+    with pytest.raises(RolloutError, match="lost 3 times"):
+        run(tmp_path, [[1]], num_actors=1)

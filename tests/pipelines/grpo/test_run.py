@@ -1,0 +1,207 @@
+"""GRPO on a real local cluster: learns, repeats itself, and survives what is killed."""
+
+import dataclasses
+import json
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from mlflow import MlflowClient
+from transformers import AutoModelForImageTextToText
+
+from pipelines.grpo.run import run_grpo
+from pipelines.tracking_config import TrackingConfig
+from samtok import SAMTok
+from samtok.errors import CheckpointError, ConfigError
+from samtok.mllm import load_mllm
+from samtok.rewards import RewardConfig
+from tests.pipelines.grpo.small_grpo import RIGHT, settings, write_inputs
+from tests.weights import find_distance
+
+
+@pytest.fixture(scope="module")
+def inputs(small_tokenizer_folder, tmp_path_factory):
+    fingerprint = SAMTok.from_pretrained(small_tokenizer_folder, device="cpu").fingerprint
+    return write_inputs(tmp_path_factory.mktemp("inputs"), small_tokenizer_folder, fingerprint)
+
+
+@pytest.fixture(scope="module")
+def alone(ray_cluster, inputs, tmp_path_factory):
+    """What one worker and one actor make of it, with its run in a local MLflow store."""
+    folder = tmp_path_factory.mktemp("alone")
+    config = settings(
+        folder / "out", inputs, tracking=TrackingConfig(uri=f"sqlite:///{folder}/mlflow.db")
+    )
+    return config, run_grpo(config)
+
+
+def weights(summary):
+    return load_mllm(summary.model, device="cpu").model.state_dict()
+
+
+def check_equal(one, two):
+    for key, value in weights(one).items():
+        torch.testing.assert_close(weights(two)[key], value, atol=1e-5, rtol=1e-4, msg=key)
+
+
+def histories(config, summary):
+    """Values of a metric over the steps."""
+    client = MlflowClient(config.tracking.uri)
+    return lambda name: [m.value for m in client.get_metric_history(summary.run_id, name)]
+
+
+@pytest.mark.ray
+def test_the_right_mask_is_named_more_often(alone):
+    config, summary = alone
+    of = histories(config, summary)
+    rewards = of("reward/total")
+    assert len(rewards) == 6
+    assert rewards[0] < 0.6
+    assert rewards[-1] > rewards[0] + 0.2
+    assert rewards == of("reward/answer_matching")
+    assert max(of("sampler_drift")) < 1e-3
+    assert of("rollouts/staleness") == [0.0] * 6
+    for name in ("entropy", "clip_high_share", "reward/spread", "responses/well_formed_share"):
+        assert len(of(name)) == 6, name
+    for name in ("rollouts/tokens_per_second", "rollouts/idle_share", "data_wait_share"):
+        assert len(of(name)) == 6, name
+
+
+@pytest.mark.ray
+def test_the_audit_shows_rewards_beside_true_masks(alone):
+    config, summary = alone
+    of = histories(config, summary)
+    audited = of("audit/g_iou")
+    assert len(audited) == 2
+    assert summary.audit_g_iou == pytest.approx(max(audited))
+    assert of("audit/reward/total")[-1] == 1.0
+    client = MlflowClient(config.tracking.uri)
+    folder = client.download_artifacts(summary.run_id, "audit")
+    table = json.loads((Path(folder) / "step-00000006.json").read_text())
+    responses = [dict(zip(table["columns"], line, strict=True)) for line in table["data"]]
+    assert len(responses) == 6
+    assert all(r["response"] == r["target"] == RIGHT for r in responses)
+    pictures = {a.path for a in client.list_artifacts(summary.run_id, "images")}
+    assert any("audit" in path for path in pictures)
+    folder = client.download_artifacts(summary.run_id, "responses")
+    sampled = json.loads((Path(folder) / "step-00000003.json").read_text())
+    assert len(sampled["data"]) == 4 * 6
+
+
+@pytest.mark.ray
+def test_the_result_is_a_plain_folder_that_names_its_tokenizer(alone):
+    config, summary = alone
+    AutoModelForImageTextToText.from_pretrained(summary.model)
+    assert load_mllm(summary.model).mask_tokenizer.name == config.tokenizer
+    assert summary.quarantined == {"image_missing": 1}
+
+
+@pytest.mark.ray
+def test_finished_training_says_so_before_any_cluster_work(alone, monkeypatch):
+    config, summary = alone
+    monkeypatch.setattr("pipelines.grpo.run.connect", lambda: pytest.fail("connected"))
+    again = run_grpo(config)
+    assert again.was_finished
+    assert dataclasses.replace(again, was_finished=False, seconds=summary.seconds) == summary
+    with pytest.raises(CheckpointError, match="other settings"):
+        run_grpo(dataclasses.replace(config, responses_per_prompt=2))
+
+
+def find_processes(title):
+    """Of this session's cluster, by the title that Ray gives them."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if process.cmdline() and process.cmdline()[0].startswith(title):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def kill_once(title, folder):
+    """Stop a process after the first checkpoint, so that work lies with it, then kill it."""
+
+    def wait_and_kill():
+        while not list(folder.glob("ray_train/step-*/state.pt")):
+            time.sleep(0.05)
+        victims = find_processes(title)
+        for victim in victims:
+            victim.suspend()
+        time.sleep(1)
+        for victim in victims:
+            victim.kill()
+        killed.extend(victims)
+
+    killed = []
+    thread = threading.Thread(target=wait_and_kill, daemon=True)
+    thread.start()
+    return thread, killed
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("title", ["ray::RolloutActor", "ray::RayTrainWorker"])
+def test_what_is_killed_changes_nothing(title, alone, inputs, tmp_path):
+    thread, killed = kill_once(title, tmp_path)
+    summary = run_grpo(settings(tmp_path, inputs))
+    thread.join(10)
+    assert killed
+    check_equal(alone[1], summary)
+    assert summary.quarantined == alone[1].quarantined
+
+
+@pytest.mark.ray
+def test_two_workers_and_two_actors_do_what_one_of_each_does(alone, inputs, tmp_path):
+    shared = run_grpo(settings(tmp_path, inputs, num_workers=2, rollouts={"num_actors": 2}))
+    start = load_mllm(inputs / "model").model.state_dict()
+    learned = find_distance(weights(alone[1]), start)
+    assert learned > 0.01
+    assert find_distance(weights(alone[1]), weights(shared)) < 0.02 * learned
+
+
+@pytest.mark.ray
+def test_overlap_trains_on_answers_of_the_step_before(inputs, ray_cluster, tmp_path):
+    config = settings(
+        tmp_path / "out",
+        inputs,
+        tracking=TrackingConfig(uri=f"sqlite:///{tmp_path}/mlflow.db"),
+        rollouts={"max_staleness": 1, "max_tries": 2.0},
+        training={"num_minibatches": 2, "lora_rank": 2},
+    )
+    summary = run_grpo(config)
+    of = histories(config, summary)
+    assert of("rollouts/staleness") == [0.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+    assert of("reward/total")[-1] > of("reward/total")[0]
+    assert all(4 <= tried <= 8 for tried in of("rollouts/prompts_tried"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"conversations": ("nowhere",)}, ConfigError, "nothing to read"),
+        ({"tokenizer": "tiny"}, ConfigError, "another tokenizer"),
+        ({"model": "nowhere"}, CheckpointError, "nowhere"),
+        ({"responses_per_prompt": 1}, ConfigError, "--responses-per-prompt is 1"),
+        ({"prompts_per_lane": 3}, ConfigError, "--prompts-per-lane 3"),
+        ({"num_workers": 3}, ConfigError, "3 workers"),
+        ({"max_length": 8}, ConfigError, "--max-length is 8"),
+        ({"rollouts": {"temperature": 0.0}}, ConfigError, "--rollouts.temperature is 0.0"),
+        ({"audit_words": "nowhere"}, ConfigError, "nothing to read"),
+        (
+            {"rewards": RewardConfig(weights=("soft_matching=1",), similarity="expected_iou")},
+            CheckpointError,
+            "expected IoU",
+        ),
+    ],
+)
+def test_bad_settings_stop_before_any_cluster_work(
+    changes, error, message, inputs, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("pipelines.grpo.run.connect", lambda: pytest.fail("connected"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(error, match=message):
+        run_grpo(settings(tmp_path, inputs, **changes))
+    assert not list(tmp_path.iterdir())
