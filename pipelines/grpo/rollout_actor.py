@@ -205,7 +205,7 @@ class RolloutActor:
         predicted = np.zeros(size, dtype=bool)
         for codes in read_codes(read_answer_part(text)):
             predicted |= decoded[codes]
-        true = decode_rles(task.true_masks, *size).any(axis=0)
+        true = np.logical_or.reduce(decode_rles(task.true_masks, *size))
         return AuditedAnswer(
             task=row["task"],
             question=question,

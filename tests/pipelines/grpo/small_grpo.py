@@ -27,25 +27,27 @@ QUESTION = "Segment the red cup."
 
 
 def save_guessing_model(folder):
-    """Fine-tuned to answer with any of the four spans, each as often."""
+    """Fine-tuned on an even grey to answer with any of the four spans, each as often."""
     mllm = build_mllm()
-    config = SftConfig(num_steps=60, learning_rate=1e-2)
+    config = SftConfig(num_steps=40, learning_rate=2e-2, optimizer="muon")
     trainer = SftTrainer(mllm, config, device=torch.device("cpu"))
-    random = np.random.default_rng(0)
-    examples = []
-    for index in range(32):
-        image = random.integers(0, 256, (32, 32, 3), dtype=np.uint8)
-        conversation = Conversation(
-            conversation_id=str(index),
-            task="referring_segmentation",
-            messages=(Message("user", QUESTION), Message("assistant", SPANS[index % 4])),
-            target_words=(SPANS[index % 4],),
-            mask_ids=("0",),
+    image = np.full((32, 32, 3), 128, dtype=np.uint8)
+    examples = [
+        Example(
+            Conversation(
+                conversation_id=span,
+                task="referring_segmentation",
+                messages=(Message("user", QUESTION), Message("assistant", span)),
+                target_words=(span,),
+                mask_ids=("0",),
+            ),
+            image,
         )
-        examples.append(encode_example(Example(conversation, image), mllm.processor, 4096))
-    for step in range(config.num_steps):
-        start = step % 4 * 8
-        trainer.train_step([make_batch(examples[start : start + 8], mllm)])
+        for span in SPANS
+    ]
+    encoded = [encode_example(example, mllm.processor, 4096) for example in examples]
+    for _ in range(config.num_steps):
+        trainer.train_step([make_batch(encoded, mllm)])
     save_mllm(mllm, folder)
 
 
