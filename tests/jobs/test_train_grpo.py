@@ -1,0 +1,40 @@
+"""The command: what people type, and what it says back."""
+
+from functools import partial
+
+import pytest
+
+
+@pytest.fixture
+def run(run_job):
+    return partial(run_job, "train_grpo")
+
+
+def test_help_teaches(run):
+    shown = run("--help")
+    assert shown.returncode == 0
+    for text in (
+        "--preset lora",
+        "build_dialogues",
+        "--rollouts.max-staleness",
+        "--rewards.weights",
+    ):
+        assert text in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--conversations", "c", "--output", "x"], "--model"),
+        (["--model", "m", "--conversations", "nowhere", "--output", "x"], "nothing to read at"),
+        (
+            ["--model", "m", "--conversations", "c", "--output", "x", "--rewards.weights", "iou=1"],
+            "a component of answer_matching",
+        ),
+    ],
+)
+def test_bad_settings_are_one_message(run, arguments, message, tmp_path):
+    shown = run(*arguments, MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/mlflow.db")
+    assert shown.returncode == 2
+    assert message in shown.stdout + shown.stderr
+    assert "Traceback" not in shown.stderr
