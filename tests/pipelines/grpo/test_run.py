@@ -6,6 +6,7 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 import torch
@@ -13,12 +14,14 @@ from mlflow import MlflowClient
 from transformers import AutoModelForImageTextToText
 
 from pipelines.grpo.run import run_grpo
+from pipelines.image_decoding import open_row_image
 from pipelines.tracking_config import TrackingConfig
 from samtok import SAMTok
 from samtok.errors import CheckpointError, ConfigError
 from samtok.mllm import load_mllm
 from samtok.rewards import RewardConfig
-from tests.pipelines.grpo.small_grpo import RIGHT, settings, write_inputs
+from samtok.words import parse
+from tests.pipelines.grpo.small_grpo import RIGHT, row, settings, write_inputs
 from tests.weights import find_distance
 
 
@@ -70,6 +73,19 @@ def test_the_right_mask_is_named_more_often(alone):
         assert len(of(name)) == 6, name
 
 
+def iou_by_hand(config, response):
+    """Of the first held-out answer with the left half of its image."""
+    image = open_row_image(row(100))
+    tokenizer = SAMTok.from_pretrained(config.tokenizer, device="cpu")
+    predicted = np.zeros(image.shape[:2], dtype=bool)
+    for span in parse(response):
+        if span.codes is not None:
+            predicted |= tokenizer.decode(image, torch.tensor([span.codes]))[0].numpy()
+    true = np.zeros_like(predicted)
+    true[:, : image.shape[1] // 2] = True
+    return (predicted & true).sum() / (predicted | true).sum()
+
+
 @pytest.mark.ray
 def test_the_audit_shows_rewards_beside_true_masks(alone):
     config, summary = alone
@@ -77,13 +93,15 @@ def test_the_audit_shows_rewards_beside_true_masks(alone):
     audited = of("audit/g_iou")
     assert len(audited) == 2
     assert summary.audit_g_iou == pytest.approx(max(audited))
-    assert of("audit/reward/total")[-1] > 0
     client = MlflowClient(config.tracking.uri)
     folder = client.download_artifacts(summary.run_id, "audit")
     table = json.loads((Path(folder) / "step-00000006.json").read_text())
     responses = [dict(zip(table["columns"], line, strict=True)) for line in table["data"]]
     assert len(responses) == 6
     assert all(r["reward"] == (r["response"] == r["target"] == RIGHT) for r in responses)
+    mean = sum(r["reward"] for r in responses) / 6
+    assert of("audit/reward/total")[-1] == pytest.approx(mean)
+    assert responses[0]["iou"] == pytest.approx(iou_by_hand(config, responses[0]["response"]))
     pictures = {a.path for a in client.list_artifacts(summary.run_id, "images")}
     assert any("audit" in path for path in pictures)
     folder = client.download_artifacts(summary.run_id, "responses")
