@@ -1,10 +1,13 @@
-"""GRPO on a real local cluster: from conversations to a model that names the right mask."""
+"""GRPO on a real local cluster: learns, repeats itself, and survives what is killed."""
 
 import dataclasses
 import json
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from mlflow import MlflowClient
@@ -19,6 +22,7 @@ from samtok.mllm import load_mllm
 from samtok.rewards import RewardConfig
 from samtok.words import parse
 from tests.pipelines.grpo.small_grpo import RIGHT, row, settings, write_inputs
+from tests.weights import find_distance
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +39,15 @@ def alone(ray_cluster, inputs, tmp_path_factory):
         folder / "out", inputs, tracking=TrackingConfig(uri=f"sqlite:///{folder}/mlflow.db")
     )
     return config, run_grpo(config)
+
+
+def weights(summary):
+    return load_mllm(summary.model, device="cpu").model.state_dict()
+
+
+def check_equal(one, two):
+    for key, value in weights(one).items():
+        torch.testing.assert_close(weights(two)[key], value, atol=1e-5, rtol=1e-4, msg=key)
 
 
 def histories(config, summary):
@@ -113,6 +126,77 @@ def test_finished_training_says_so_before_any_cluster_work(alone, monkeypatch):
     assert dataclasses.replace(again, was_finished=False, seconds=summary.seconds) == summary
     with pytest.raises(CheckpointError, match="other settings"):
         run_grpo(dataclasses.replace(config, responses_per_prompt=2))
+
+
+def find_processes(title):
+    """Of this session's cluster, by the title that Ray gives them."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if process.cmdline() and process.cmdline()[0].startswith(title):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def kill_in_turn(titles, folder):
+    """After each checkpoint stop a process, so that work lies with it, then kill it."""
+
+    def wait_and_kill():
+        for title in titles:
+            while not (
+                list(folder.glob("ray_train/step-*/state.pt"))
+                and (victims := find_processes(title))
+            ):
+                time.sleep(0.05)
+            for victim in victims:
+                victim.suspend()
+            time.sleep(1)
+            for victim in victims:
+                victim.kill()
+            killed.append(title)
+
+    killed = []
+    thread = threading.Thread(target=wait_and_kill, daemon=True)
+    thread.start()
+    return thread, killed
+
+
+@pytest.mark.ray
+def test_what_is_killed_changes_nothing(alone, inputs, tmp_path):
+    titles = ["ray::RolloutActor", "ray::RayTrainWorker"]
+    thread, killed = kill_in_turn(titles, tmp_path)
+    summary = run_grpo(settings(tmp_path, inputs))
+    thread.join(10)
+    assert killed == titles
+    check_equal(alone[1], summary)
+    assert summary.quarantined == alone[1].quarantined
+
+
+@pytest.mark.ray
+def test_two_workers_and_two_actors_do_what_one_of_each_does(alone, inputs, tmp_path):
+    shared = run_grpo(settings(tmp_path, inputs, num_workers=2, rollouts={"num_actors": 2}))
+    start = load_mllm(inputs / "model").model.state_dict()
+    learned = find_distance(weights(alone[1]), start)
+    assert learned > 0.01
+    assert find_distance(weights(alone[1]), weights(shared)) < 0.02 * learned
+
+
+@pytest.mark.ray
+def test_overlap_trains_on_answers_of_the_step_before(inputs, ray_cluster, tmp_path):
+    config = settings(
+        tmp_path / "out",
+        inputs,
+        tracking=TrackingConfig(uri=f"sqlite:///{tmp_path}/mlflow.db"),
+        rollouts={"max_staleness": 1, "max_tries": 2.0},
+        training={"num_minibatches": 2, "lora_rank": 2},
+    )
+    summary = run_grpo(config)
+    of = histories(config, summary)
+    assert of("rollouts/staleness") == [0.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+    assert of("reward/total")[-1] > of("reward/total")[0]
+    assert all(4 <= tried <= 8 for tried in of("rollouts/prompts_tried"))
 
 
 @pytest.mark.parametrize(
