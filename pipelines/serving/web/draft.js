@@ -11,8 +11,8 @@ export class Draft {
   constructor(size) {
     this.size = size;
     this.bitmap = new Uint8Array(size.width * size.height);
-    /** "box" while it is one box, "paint" otherwise: what a region made of it is called. */
-    this.origin = "paint";
+    /** [x0, y0, x1, y1] while it is one box, else null: the service finds a mask in a box. */
+    this.box = null;
     /** Grows with every change, for caches. */
     this.version = 0;
   }
@@ -29,28 +29,28 @@ export class Draft {
   remember() {
     this.#before.push({
       runs: bitmapToRuns(this.bitmap, this.size.height, this.size.width),
-      origin: this.origin,
+      box: this.box,
     });
     if (this.#before.length > MAX_UNDO) this.#before.shift();
   }
 
   undo() {
-    const { runs, origin } = this.#before.pop();
+    const { runs, box } = this.#before.pop();
     this.bitmap = runsToBitmap(runs, this.size.height, this.size.width);
-    this.origin = origin;
+    this.box = box;
     this.version += 1;
   }
 
   stroke(from, to, radius, value) {
     drawStroke(this.bitmap, this.size, from, to, radius, value);
-    this.origin = "paint";
+    this.box = null;
     this.version += 1;
   }
 
   setBox(box) {
     this.bitmap.fill(0);
     fillBox(this.bitmap, this.size.width, box);
-    this.origin = "box";
+    this.box = box;
     this.version += 1;
   }
 }

@@ -55,8 +55,9 @@ async function takeFile(file) {
 async function encodeDraft(draft) {
   report("Making words…");
   try {
-    const origin = draft.origin === "box" ? "rectangle" : "paint";
-    const region = await maker.encodeMask(workspace.toRuns(draft.bitmap), origin);
+    const region = draft.box
+      ? await maker.encodeBox(draft.box)
+      : await maker.encodeMask(workspace.toRuns(draft.bitmap));
     if (!region) return true;
     workspace.select(region.id);
     report(`Region ${region.id}: two words, rebuilt with IoU ${region.iou.toFixed(2)}.`);

@@ -9,33 +9,19 @@ export class RegionMaker {
   }
 
   /**
-   * Encode one mask, decode its words again, and add the region.
+   * Encode a mask and add the region.
    *
    * @param {number[]} runs of the mask.
-   * @param {string} origin how it was made.
    * @returns {Promise<?object>} the region; null where the picture was changed meanwhile.
    */
-  async encodeMask(runs, origin) {
-    const { picture } = this.workspace;
-    const size = [picture.height, picture.width];
-    const image = picture.dataUrl;
-    const encoded = await this.service.encode({
-      image,
-      masks: [{ rle: { size, counts: runs } }],
-      reconstruct: true,
-    });
-    const [{ words, codes, reconstruction_iou: iou }] = encoded.masks;
-    const decoded = await this.service.decode({ image, words: [words] });
-    if (this.workspace.picture !== picture) return null;
-    return this.workspace.addRegion({
-      origin,
-      words,
-      codes,
-      iou,
-      drawn: runs,
-      rebuilt: readMask(decoded.masks[0]),
-      label: null,
-    });
+  encodeMask(runs) {
+    const { height, width } = this.workspace.picture;
+    return this.#encode({ masks: [{ rle: { size: [height, width], counts: runs } }] }, "paint", runs);
+  }
+
+  /** Encode what the service finds in a box [x0, y0, x1, y1], likewise. */
+  encodeBox(box) {
+    return this.#encode({ boxes: [box] }, "box", null);
   }
 
   /**
@@ -65,6 +51,25 @@ export class RegionMaker {
       ...found,
       region: isSame ? this.#findOrAdd(text, found, "answer") : null,
     }));
+  }
+
+  /** Encode one thing and decode its words again; `runs` are its mask, null where it is found. */
+  async #encode(prompt, origin, runs) {
+    const { picture } = this.workspace;
+    const image = picture.dataUrl;
+    const encoded = await this.service.encode({ image, ...prompt, reconstruct: true });
+    const [made] = encoded.masks;
+    const decoded = await this.service.decode({ image, words: [made.words] });
+    if (this.workspace.picture !== picture) return null;
+    return this.workspace.addRegion({
+      origin,
+      words: made.words,
+      codes: made.codes,
+      iou: made.reconstruction_iou,
+      drawn: runs ?? readMask(made),
+      rebuilt: readMask(decoded.masks[0]),
+      label: null,
+    });
   }
 
   /** The region that has these codes already, or a new one; null where words cannot be read. */

@@ -5,7 +5,7 @@ import { linkToRegion, makeChip } from "./chip.js";
 import { shortenWords } from "./words.js";
 
 const ORIGINS = {
-  rectangle: "rectangle as mask",
+  box: "found in a box",
   paint: "painted",
   words: "from words",
   answer: "from an answer",

@@ -8,7 +8,7 @@ import { View } from "./view.js";
 
 const HINTS = {
   select: "Click a region to select it; drag to move a zoomed picture.",
-  box: "Drag from corner to corner. The rectangle is taken as the mask.",
+  box: "Drag from corner to corner around one thing; its mask is found.",
   brush: "Paint the region, then make words of it.",
   eraser: "Wipe away what was painted too much.",
 };
