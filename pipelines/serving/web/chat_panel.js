@@ -29,8 +29,7 @@ export class ChatPanel {
 
   /** Put a region into the question. */
   mention(region) {
-    if (this.#model) this.composer.insertRegion(region);
-    else report("No language model is served here.");
+    this.composer.insertRegion(region);
   }
 
   /** Begin anew: another picture, or nothing to remember. */
@@ -128,6 +127,7 @@ export class ChatPanel {
 
   #update() {
     byId("no-chat").hidden = this.#model !== null;
+    document.body.classList.toggle("silent", this.#model === null);
     byId("chat-form").hidden = this.#model === null;
     byId("send").textContent = this.#running ? "Stop" : "Ask";
     byId("new-chat").hidden = !byId("turns").childElementCount;

@@ -57,8 +57,8 @@ export class RegionsPanel {
       "aria-label": `Show region ${region.id}`,
       onchange: () => workspace.setVisible(region.id, eye.checked),
     });
-    const button = (label, text, onclick) =>
-      make("button", { type: "button", textContent: text, "aria-label": label, onclick });
+    const button = (label, text, onclick, className = "") =>
+      make("button", { type: "button", textContent: text, "aria-label": label, onclick, className });
     const row = make(
       "li",
       { className: "region" },
@@ -70,7 +70,7 @@ export class RegionsPanel {
         "span",
         { className: "actions" },
         button(`Copy the words of region ${region.id}`, "Copy", () => actions.copy(region)),
-        button(`Ask about region ${region.id}`, "Ask", () => actions.mention(region)),
+        button(`Ask about region ${region.id}`, "Ask", () => actions.mention(region), "ask"),
         button(`Remove region ${region.id}`, "✕", () => this.#remove(region)),
       ),
     );

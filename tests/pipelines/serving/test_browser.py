@@ -1,5 +1,6 @@
 """The page in a real headless browser, against the service over a real socket."""
 
+import base64
 import contextlib
 import hashlib
 import io
@@ -12,6 +13,7 @@ from pipelines.serving.api import ApiSettings, build_app
 from pipelines.serving.engine import TokenizerEngine
 from pipelines.serving.limits import Limits
 from samtok.masks import decode_rle, encode_rle
+from samtok.tokenizer.box_masks import find_masks_in_boxes
 from samtok.words import format_codes
 from tests.pipelines.serving.browsing import Picture, open_browser, open_page
 from tests.pipelines.serving.conftest import LocalChatModel, LocalTokenizer, listening
@@ -84,15 +86,14 @@ def test_a_box_becomes_two_words_and_its_rebuilt_mask_is_seen(page, tokenizer, s
     row = page.locator("#regions li")
     expect(row).to_have_count(1)
 
-    drawn = np.zeros(image.shape[:2], bool)
-    drawn[y0 : y1 + 1, x0 : x1 + 1] = True
-    codes = tokenizer.encode(image, drawn[None])
+    found = find_masks_in_boxes(tokenizer, tokenizer.embed(image), np.array([[x0, y0, x1, y1]]))
+    codes = tokenizer.encode(image, found)
     assert row.locator(".words").get_attribute("title") == format_codes(codes)[0]
-    expect(row.locator(".facts")).to_contain_text("rectangle as mask · IoU 0.")
+    expect(row.locator(".facts")).to_contain_text("found in a box · IoU 0.")
     rebuilt = tokenizer.decode(image, codes).numpy()[0]
     assert overlap(changed(before, picture.see()), rebuilt) > 0.95
-    page.get_by_label("as drawn").check()
-    assert overlap(changed(before, picture.see()), drawn) > 0.95
+    page.get_by_label("as put in").check()
+    assert overlap(changed(before, picture.see()), found[0]) > 0.95
     page.get_by_label("Show region 1").uncheck()
     assert not changed(before, picture.see()).any()
 
@@ -115,22 +116,21 @@ def test_painting_erasing_and_undoing_give_the_mask_that_is_encoded(page, scene,
     page.keyboard.press("Enter")
     expect(page.locator("#regions li")).to_have_count(1)
     expect(page.locator(".facts")).to_contain_text("painted")
-    page.get_by_label("as drawn").check()
+    page.get_by_label("as put in").check()
     assert overlap(changed(before, picture.see()), wiped) > 0.9
 
 
 def test_a_box_without_a_mouse(page, scene):
-    picture = Picture(page, scene[0])
-    before = picture.see()
-    canvas = page.locator("#canvas")
-    canvas.focus()
-    for key in ("ArrowLeft", "ArrowUp", " ", "ArrowRight", "ArrowRight", "Shift+ArrowDown", " "):
-        page.keyboard.press(key)
+    Picture(page, scene[0])
+    page.locator("#canvas").focus()
+    with page.expect_request("**/v1/encode") as sent:
+        for key in (*("ArrowLeft", "ArrowUp", " "), *("ArrowRight", "ArrowRight"), "ArrowDown"):
+            page.keyboard.press(key)
+        page.keyboard.press("Shift+ArrowDown")
+        page.keyboard.press(" ")
+    # From the middle, steps of 1/64 of the side, then of a pixel.
+    assert sent.value.post_data_json["boxes"] == [[62, 62, 66, 65]]
     expect(page.locator("#regions li")).to_have_count(1)
-    page.get_by_label("as drawn").check()
-    drawn = np.zeros(before.shape[:2], bool)
-    drawn[62:64, 62:67] = True  # from the middle, steps of 1/64 of the side, then of a pixel
-    assert np.array_equal(changed(before, picture.see()), drawn)
     page.get_by_label("Region 1", exact=True).focus()
     page.keyboard.press("Delete")
     expect(page.locator("#regions li")).to_have_count(0)
@@ -157,7 +157,7 @@ def test_what_is_saved(page, tokenizer, scene):
     picture = Picture(page, image)
     picture.drag((x0, y0), (x1, y1))
     expect(page.locator("#regions li")).to_have_count(1)
-    page.get_by_label("as drawn").check()
+    page.get_by_label("as put in").check()
 
     def save(name):
         with page.expect_download() as download:
@@ -165,13 +165,14 @@ def test_what_is_saved(page, tokenizer, scene):
         assert download.value.suggested_filename.startswith("scene-")
         return np.asarray(Image.open(download.value.path()))
 
-    inside = np.zeros(image.shape[:2], bool)
-    inside[y0 : y1 + 1, x0 : x1 + 1] = True
+    inside = find_masks_in_boxes(tokenizer, tokenizer.embed(image), np.array([[x0, y0, x1, y1]]))[0]
     mask = save("Mask")
     assert np.array_equal(mask[..., 0], np.where(inside, 255, 0))
+    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+    around = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     cutout = save("Cut-out")
-    assert np.array_equal(cutout[..., :3], image[y0 : y1 + 1, x0 : x1 + 1])
-    assert (cutout[..., 3] == 255).all()
+    assert np.array_equal(cutout[..., 3], np.where(inside, 255, 0)[around])
+    assert np.array_equal(cutout[cutout[..., 3] > 0][:, :3], image[inside])
     redacted = save("Blurred copy")[..., :3]
     assert np.array_equal(redacted[~inside], image[~inside])
     # What a face or a plate is told by, differences between neighbours, is gone.
@@ -231,7 +232,11 @@ def test_a_photograph_taken_sideways_is_sent_upright(page, tokenizer):
         page.keyboard.press("ArrowDown")
         page.keyboard.press(" ")
     body = sent.value.post_data_json
-    assert body["masks"][0]["rle"]["size"] == [64, 40]
+    upright = Image.open(io.BytesIO(base64.b64decode(body["image"].partition(",")[2])))
+    assert (upright.size, upright.getexif().get(0x0112)) == ((40, 64), None)
+    pixels = np.asarray(upright.convert("L"))
+    assert pixels[:28].min() > 200
+    assert pixels[36:].max() < 55
     expect(page.locator("#regions li")).to_have_count(1)
 
 
@@ -373,6 +378,9 @@ def test_a_question_that_fails_is_there_again(browser, start, chat_model, scene)
         expect(page.locator(".turn")).to_have_count(0)
 
 
-def test_without_a_language_model_chat_says_so(page):
+def test_without_a_language_model_chat_says_so(page, scene):
     expect(page.locator("#no-chat")).to_contain_text("No language model is served here")
     expect(page.locator("#chat-form")).to_be_hidden()
+    Picture(page, scene[0]).drag((10, 10), (60, 60))
+    expect(page.locator("#regions li")).to_have_count(1)
+    expect(page.get_by_label("Ask about region 1")).to_be_hidden()
