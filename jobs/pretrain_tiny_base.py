@@ -2,6 +2,8 @@ r"""Pretrain the tiny base model on built-in scenes; its runs go to MLflow.
 
 Examples:
     python jobs/pretrain_tiny_base.py --output out/tiny_base --num-workers 2
+    python jobs/pretrain_tiny_base.py --init tiny-base --training.vision-steps 0 \
+        --output out/better_base --num-workers 2
     ray job submit --working-dir . -- python jobs/pretrain_tiny_base.py --output out/tiny_base
 
 Hub models come pretrained; this gives the tiny Qwen3-VL the same start. Its vision tower first
