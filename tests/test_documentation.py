@@ -75,7 +75,8 @@ def test_command_would_be_understood(command):
     elif words[0] == "serve":
         assert words[1] in ray.serve.scripts.cli.commands
     elif words[0] == "python":
-        assert job is not None or (ROOT / words[1]).exists()
+        file = words[2].replace(".", "/") + ".py" if words[1] == "-m" else words[1]
+        assert job is not None or (ROOT / file).exists()
     else:
         assert words[0] in PLAIN or job is not None
     for path in re.findall(r"\b(?:infra|tests|jobs)/[\w./-]+", command):
