@@ -64,6 +64,17 @@ def project(convolution: nn.Conv2d, tokens: torch.Tensor) -> torch.Tensor:
     return F.linear(tokens, convolution.weight.flatten(1), convolution.bias)
 
 
+def project_twice(first: nn.Conv2d, second: nn.Conv2d, tokens: torch.Tensor) -> torch.Tensor:
+    """Two convolutions of one pixel after each other, channels last, as one matrix product.
+
+    The map between them is the largest of the whole pass, and nothing else reads it.
+    """
+    assert first.bias is not None
+    outer = second.weight.flatten(1)
+    weight = outer @ first.weight.flatten(1)
+    return F.linear(tokens, weight, F.linear(first.bias, outer, second.bias))
+
+
 def double_size(tokens: torch.Tensor) -> torch.Tensor:
     """Each token four times; shape (B, H, W, C) to (B, 2H, 2W, C)."""
     batch, height, width, channels = tokens.shape

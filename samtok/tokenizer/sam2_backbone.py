@@ -27,6 +27,7 @@ from samtok.tokenizer.image_pass import (
     divides_evenly,
     double_size,
     project,
+    project_twice,
     run_block,
 )
 from samtok.tokenizer.mask_encoder import MaskEncoder
@@ -104,15 +105,13 @@ class Sam2(SAM2Base):
             Image embedding (B, C, L/16, L/16) with the no-memory embedding added, and the two
             finer maps after the decoder's projections, (B, C/8, L/4, L/4) and (B, C/4, L/8, L/8).
         """
-        maps = self.image_encoder.trunk.compute_maps(images)
+        finest, finer, coarse, coarsest = self.image_encoder.trunk.compute_maps(images)
         # The neck lists its projections from the coarsest map on, and mixes the two coarsest only.
-        laterals = [conv.conv for conv in self.image_encoder.neck.convs]
-        finest, middle, coarse, coarsest = (
-            project(conv, tokens) for conv, tokens in zip(reversed(laterals), maps, strict=True)
-        )
+        first, second, third, fourth = (conv.conv for conv in self.image_encoder.neck.convs)
         decoder = self.sam_mask_decoder
-        image = coarse + double_size(coarsest) + self.no_mem_embed
-        fine, middle = project(decoder.conv_s0, finest), project(decoder.conv_s1, middle)
+        image = project(second, coarse) + double_size(project(first, coarsest)) + self.no_mem_embed
+        fine = project_twice(fourth, decoder.conv_s0, finest)
+        middle = project_twice(third, decoder.conv_s1, finer)
         return channels_first(image), channels_first(fine), channels_first(middle)
 
 
