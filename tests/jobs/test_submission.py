@@ -10,7 +10,7 @@ import pytest
 from pipelines.storage import Place
 from tests.two_nodes import TwoNodes
 
-NUM_IMAGES = 100
+NUM_IMAGES = 60
 
 
 @pytest.fixture(scope="module")
