@@ -68,8 +68,8 @@ def load_mllm(
     """Load a model and its processor; remote code and pickles are refused.
 
     Args:
-        source: ``"tiny-base"`` (packaged; has learned to see and to talk about scenes, but no mask
-            words), a folder in hub layout, or a hub id.
+        source: ``"tiny-base"`` (packaged; a start for fine-tuning on scenes, without mask words), a
+            folder in hub layout, or a hub id.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, …
         dtype: of the weights; ``"auto"`` is bfloat16 on CUDA and float32 on the CPU.
 
