@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from samtok.errors import InputError
 
@@ -37,3 +39,24 @@ class QuarantinedRow:
             reason=error.reason,
             detail=error.detail if about is None else f"{about}: {error.detail}",
         )
+
+
+def quarantine_conversation(
+    row: Mapping[str, Any], error: InputError, *, stage: str
+) -> dict[str, Any]:
+    """A row of `pipelines.columns.QUARANTINE` for a conversation that cannot be used.
+
+    Args:
+        row: of `pipelines.columns.CONVERSATIONS`.
+        error: what is wrong with it.
+        stage: that found out.
+    """
+    quarantined = QuarantinedRow.of(
+        error,
+        source=row["source"],
+        image_id=row["image_id"],
+        mask_id=None,
+        stage=stage,
+        about=row["conversation_id"],
+    )
+    return asdict(quarantined)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -16,7 +16,7 @@ import torch
 
 from pipelines.grpo.records import AuditedAnswer, AuditTask, CallResult, PromptTask, RolloutGroup
 from pipelines.image_decoding import open_row_image
-from pipelines.quarantined_row import QuarantinedRow
+from pipelines.quarantined_row import quarantine_conversation
 from pipelines.training.conversations import read_conversation
 from samtok.answer_forms import read_answer_part, read_codes
 from samtok.errors import InputError
@@ -103,7 +103,7 @@ class RolloutActor:
             try:
                 encoded[task.number] = self._encode(task.row)
             except InputError as error:
-                rejected[task.number] = _quarantine(task.row, error)
+                rejected[task.number] = quarantine_conversation(task.row, error, stage=STAGE)
         sampled = self._sample(encoded)
         groups = [
             self._judge_group(task, encoded[task.number], sampled[task.number], version)
@@ -253,15 +253,3 @@ def load_similarity(config: RewardConfig, source: str, tokenizer: SAMTok) -> Cod
     if config.similarity == "codebook":
         return CodebookSimilarity(*tokenizer.copy_codebooks())
     return ExpectedIou.load(source, fingerprint=tokenizer.fingerprint)
-
-
-def _quarantine(row: Mapping[str, Any], error: InputError) -> dict[str, Any]:
-    quarantined = QuarantinedRow.of(
-        error,
-        source=row["source"],
-        image_id=row["image_id"],
-        mask_id=None,
-        stage=STAGE,
-        about=row["conversation_id"],
-    )
-    return asdict(quarantined)

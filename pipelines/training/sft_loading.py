@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from pipelines import columns
 from pipelines.image_decoding import open_row_image
-from pipelines.quarantined_row import QuarantinedRow
+from pipelines.quarantined_row import quarantine_conversation
 from pipelines.training.conversations import ConversationCorpus, read_conversation
 from pipelines.training.encoded_rows import ENCODED, to_row
 from pipelines.training.plan import Run, Window
@@ -100,7 +100,7 @@ class SftLoadStage(WindowStage):
                     max_length=self.max_length,
                 )
             except InputError as error:
-                yield _Rejected(_quarantine(row, error), run.epoch)
+                yield _Rejected(quarantine_conversation(row, error, stage=STAGE), run.epoch)
 
     def _deal(
         self, window: Window, examples: Sequence[EncodedExample]
@@ -153,15 +153,3 @@ def balance(examples: Sequence[EncodedExample], number: int) -> list[list[Encode
 @lru_cache(maxsize=1)
 def _unpickle(processor: bytes) -> Any:
     return pickle.loads(processor)
-
-
-def _quarantine(row: Mapping[str, Any], error: InputError) -> dict[str, Any]:
-    quarantined = QuarantinedRow.of(
-        error,
-        source=row["source"],
-        image_id=row["image_id"],
-        mask_id=None,
-        stage=STAGE,
-        about=row["conversation_id"],
-    )
-    return asdict(quarantined)
