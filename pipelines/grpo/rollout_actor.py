@@ -25,7 +25,7 @@ from samtok.metrics.answer_masks import decode_answers
 from samtok.metrics.segmentation import measure_overlap
 from samtok.mllm import load_extended
 from samtok.mllm.collate import EncodedExample, encode_prompt
-from samtok.mllm.generation import GenerationConfig, list_ends
+from samtok.mllm.generation import GenerationConfig, decode_answer
 from samtok.mllm.group_generation import SampledAnswer
 from samtok.mllm.grpo import GrpoConfig
 from samtok.mllm.grpo.engine import RolloutEngine, TransformersEngine
@@ -133,7 +133,7 @@ class RolloutActor:
             return []
         seeds = [[0]] * len(encoded)
         answers = self._engine.generate(list(encoded.values()), seeds, self._settings.greedy)
-        texts = [self._to_text(answer) for (answer,) in answers]
+        texts = [decode_answer(self._mllm.tokenizer, each.token_ids) for (each,) in answers]
         return [
             self._audit_answer(tasks[number], text)
             for number, text in zip(encoded, texts, strict=True)
@@ -180,7 +180,7 @@ class RolloutActor:
     ) -> RolloutGroup:
         row = task.row
         *_, question, target = (message["content"] for message in row["messages"])
-        texts = [self._to_text(answer) for answer in answers]
+        texts = [decode_answer(self._mllm.tokenizer, each.token_ids) for each in answers]
         return RolloutGroup(
             number=task.number,
             task=row["task"],
@@ -220,12 +220,6 @@ class RolloutActor:
                 if task.is_drawn
             },
         )
-
-    def _to_text(self, answer: SampledAnswer) -> str:
-        ends = list_ends(self._mllm.tokenizer)
-        ids = [token_id for token_id in answer.token_ids.tolist() if token_id not in ends]
-        text: str = self._mllm.tokenizer.decode(ids)
-        return text
 
 
 def seed_of_answer(seed: int, prompt: int, answer: int) -> int:

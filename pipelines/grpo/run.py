@@ -39,10 +39,10 @@ from pipelines.training.fit import (
     read_summary,
     write_manifest,
 )
+from pipelines.training.hub_folder import MODEL_FOLDER, REGISTERED_MODEL, write_model
 from pipelines.training.job_config import TrainingJobConfig
 from pipelines.training.plan import Mixture, check_lanes
 from pipelines.training.quarantine import count_reasons
-from pipelines.training.sft import MODEL_FOLDER, REGISTERED_MODEL, write_model
 from pipelines.training.summary import TrainingSummary
 from samtok.errors import ConfigError
 from samtok.mllm import MaskTokenizerReference, load_processor

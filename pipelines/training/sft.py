@@ -9,14 +9,9 @@ from __future__ import annotations
 import dataclasses
 import math
 import pickle
-import tempfile
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final
-
-import ray.train
-import torch
+from typing import Any
 
 from pipelines.cluster import connect
 from pipelines.setting_checks import at_least, divides
@@ -31,27 +26,21 @@ from pipelines.training.fit import (
     open_run,
     publish,
     read_summary,
-    upload,
     write_manifest,
 )
+from pipelines.training.hub_folder import MODEL_FOLDER, REGISTERED_MODEL, write_model
 from pipelines.training.job_config import TrainingJobConfig
-from pipelines.training.loop import STATE_FILE
 from pipelines.training.plan import Mixture, check_lanes
 from pipelines.training.quarantine import count_reasons
 from pipelines.training.sft_loading import STAGE, Batching, SftLoadStage
 from pipelines.training.sft_validation import SftValidation
 from pipelines.training.sft_worker import SftJob, train_worker
 from pipelines.training.summary import TrainingSummary
-from samtok.mllm import MaskTokenizerReference, Mllm, load_extended, load_processor, save_mllm
+from samtok.mllm import MaskTokenizerReference, load_processor
 from samtok.mllm.generation import GenerationConfig
 from samtok.mllm.training import SftConfig
-from samtok.mllm.training.base import LearningModel
-from samtok.mllm.training.lora import merge_adapters, save_adapters
 from samtok.mllm.vocabulary import add_mask_words
 from samtok.tokenizer import SAMTok
-
-MODEL_FOLDER: Final = "model"
-REGISTERED_MODEL: Final = "samtok-mllm"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -233,44 +222,6 @@ def check_sft(config: TrainSftConfig) -> _Checked:
         codebook_size=tokenizer.config.codebook_size,
         tracking=check_tracking(config.tracking),
     )
-
-
-def write_model(
-    checkpoint: ray.train.Checkpoint,
-    output: Place,
-    *,
-    model: str,
-    training: SftConfig,
-    reference: MaskTokenizerReference,
-    merge_lora: bool,
-) -> None:
-    """Write the model of a checkpoint as a folder in hub layout.
-
-    Args:
-        checkpoint: of the training.
-        output: the folder goes there.
-        model: that the training started from.
-        training: its settings.
-        reference: of the mask tokenizer, which goes into the folder.
-        merge_lora: add adapters to the weights, or write them beside.
-    """
-    alone = dataclasses.replace(training, parallel="ddp")
-    mllm = load_extended(model, torch.device("cpu"), seed=training.seed)
-    learner = LearningModel(mllm, alone, torch.device("cpu"))
-    with checkpoint.as_directory() as folder:
-        state = torch.load(
-            Path(folder) / STATE_FILE, map_location="cpu", weights_only=True, mmap=True
-        )
-        learner.load_weights(state["trainer"]["weights"])
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        result = learner.model
-        if learner.adapted is not None and merge_lora:
-            result = merge_adapters(learner.adapted)
-        elif learner.adapted is not None:
-            result = save_adapters(learner.adapted, folder)
-        save_mllm(Mllm(result.eval(), mllm.processor, reference), folder)
-        upload(folder, output, MODEL_FOLDER)
 
 
 def _build_job(

@@ -30,6 +30,7 @@ from pipelines.training.fit import (
     read_summary,
     write_manifest,
 )
+from pipelines.training.hub_folder import MODEL_FOLDER
 from pipelines.training.job_config import TrainingJobConfig
 from pipelines.training.loop import UNRANKED, LoopConfig, TrainingLoop, run_worker
 from pipelines.training.plan import check_lanes, lanes_of
@@ -44,7 +45,6 @@ from samtok.mllm.tiny import build_tiny_mllm
 from samtok.scenes import generate_scene
 
 STAGE: Final = "pretrain_tiny_base"
-MODEL_FOLDER: Final = "model"
 _BATCHES_AHEAD: Final = 4
 _SPEAKS_NO_TOKENIZER: Final = "none"
 

@@ -101,12 +101,7 @@ def generate(
         encode_prompt(_to_messages(prompt), image, mllm.processor)
         for prompt, image in zip(prompts, images, strict=True)
     ]
-    ends = list_ends(mllm.tokenizer)
-    answers = generate_ids(mllm, encoded, config)
-    return [
-        mllm.tokenizer.decode([token_id for token_id in ids.tolist() if token_id not in ends])
-        for ids in answers
-    ]
+    return [decode_answer(mllm.tokenizer, ids) for ids in generate_ids(mllm, encoded, config)]
 
 
 @torch.no_grad()
@@ -214,6 +209,13 @@ def _pad_left(prompts: Sequence[EncodedExample], mllm: Mllm) -> dict[str, torch.
 
 def _to_messages(prompt: str | Sequence[Message]) -> Sequence[Message]:
     return (Message("user", prompt),) if isinstance(prompt, str) else prompt
+
+
+def decode_answer(tokenizer: Any, token_ids: torch.Tensor) -> str:
+    """Text of an answer, int64 (L,), without the words that end a turn."""
+    ends = list_ends(tokenizer)
+    text: str = tokenizer.decode([each for each in token_ids.tolist() if each not in ends])
+    return text
 
 
 def list_ends(tokenizer: Any) -> list[int]:
