@@ -17,7 +17,7 @@ import ray.train.torch
 from torch.utils.data import DataLoader, Subset
 
 from pipelines.cluster import connect
-from pipelines.storage import Place
+from pipelines.storage import Place, find_source
 from pipelines.tracking import RunTracker, check_tracking
 from pipelines.tracking_config import TrackingConfig
 from pipelines.training.fit import (
@@ -109,7 +109,7 @@ def run_tiny_base_pretraining(config: PretrainTinyBaseConfig) -> PretrainingSumm
     tracking = check_tracking(config.tracking)
     identity: dict[str, Any] = {
         "training": dataclasses.asdict(config.training),
-        "init": config.init,
+        "init": find_source(config.init),
     }
     if finished := read_summary(PretrainingSummary, output, identity, began=began):
         return finished
@@ -141,7 +141,7 @@ def _build_job(
 ) -> _WorkerJob:
     return _WorkerJob(
         training=config.training,
-        init=config.init,
+        init=find_source(config.init),
         validation_scenes=config.validation_scenes,
         loop=loop_config(
             config,

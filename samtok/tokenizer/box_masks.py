@@ -5,7 +5,7 @@ picture shows a thing, so what is decoded follows the thing. On 315 masks of 60 
 split, with the packaged tokenizer, the mean IoU with the true mask is 0.59 for the box, 0.88 for
 what this finds, and 0.91 for the true mask encoded and decoded (`tests/benchmarks/boxes.py`). SAM
 2's own prompt decoder needs weights trained for prompts, which a tokenizer trained from scratch
-lacks (0.01 on 207 of the same boxes).
+lacks.
 
 Letters: N boxes, H W pixels.
 """
