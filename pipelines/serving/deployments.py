@@ -35,6 +35,7 @@ from pipelines.serving.calls import (
 from pipelines.serving.chat_engine import ChatEngine, stream_answer
 from pipelines.serving.engine import Answer, TokenizerEngine
 from pipelines.serving.errors import overloaded
+from pipelines.serving.limits import Limits
 from samtok.mllm import load_mllm
 from samtok.tokenizer import SAMTok
 
@@ -251,35 +252,43 @@ def _losses_as_refusals() -> Iterator[None]:
 def build_application(
     api: ApiSettings, replicas: ReplicaSettings, chat: ChatReplicaSettings | None = None
 ) -> serve.Application:
-    """The whole service, ready for ``serve.run``; without `chat`, no language model is served."""
+    """The whole service, ready for ``serve.run``; without `chat`, no language model is served.
+
+    A replica that is replaced ends its calls first, and has as long for it as a call may take:
+    those at the ingress may be waiting for a new tokenizer to load.
+    """
+    limits = api.limits
     tokenizer = serve.deployment(
         TokenizerReplica,
         name="tokenizer",
         **replicas.scale.to_options(replicas.max_batch_size),
         ray_actor_options={"num_cpus": replicas.cpus, "num_gpus": replicas.gpus},
         max_ongoing_requests=_BATCHES_AHEAD * replicas.max_batch_size,
-        max_queued_requests=api.limits.max_pending,
+        max_queued_requests=limits.max_pending,
+        graceful_shutdown_timeout_s=limits.max_call_seconds,
     ).bind(replicas)
     ingress = serve.deployment(
         serve.ingress()(Ingress),
         name="ingress",
         ray_actor_options={"num_cpus": 0},  # it mostly waits
-        max_ongoing_requests=api.limits.max_pending + _SPARE_INGRESS_CALLS,
-        max_queued_requests=api.limits.max_pending,
+        max_ongoing_requests=limits.max_pending + _SPARE_INGRESS_CALLS,
+        max_queued_requests=limits.max_pending,
+        graceful_shutdown_timeout_s=limits.max_body_seconds + limits.max_call_seconds,
     )
     if chat is None:
         return ingress.bind(api, tokenizer)
-    return ingress.bind(api, tokenizer, _build_chat(chat, api.limits.max_pending))
+    return ingress.bind(api, tokenizer, _build_chat(chat, limits))
 
 
-def _build_chat(settings: ChatReplicaSettings, max_queued: int) -> serve.Application:
+def _build_chat(settings: ChatReplicaSettings, limits: Limits) -> serve.Application:
     return serve.deployment(
         ChatReplica,
         name="chat",
         **settings.scale.to_options(_CHATS_AT_ONCE),
         ray_actor_options={"num_cpus": settings.cpus, "num_gpus": settings.gpus},
         max_ongoing_requests=_CHATS_AHEAD,
-        max_queued_requests=max_queued,
+        max_queued_requests=limits.max_pending,
+        graceful_shutdown_timeout_s=limits.max_call_seconds,
     ).bind(settings)
 
 

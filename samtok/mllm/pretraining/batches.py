@@ -66,6 +66,8 @@ class PretrainingBatches(Dataset[PretrainingBatch]):
         # Padding is on the right and has no labels, so that causal attention needs no mask; with
         # one, attention on the CPU takes twice as long.
         del inputs["attention_mask"]
+        for name in ("input_ids", "labels", "position_ids"):
+            inputs[name] = inputs[name][..., : config.max_tokens]
         return PretrainingBatch(inputs, targets)
 
 

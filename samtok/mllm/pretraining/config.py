@@ -33,6 +33,11 @@ class PretrainingConfig:
     """Weight of the dense supervision beside the text."""
     num_lessons: int = 8
     """At most so many questions about each scene."""
+    max_tokens: int = 448
+    """Conversations are cut off here, so that rows are of one length; an image of 128 x 128 pixels
+    takes 64."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Autocast dtype of the steps with text; bfloat16 pays on CPUs that multiply in it, too."""
     images_per_lane: int = 8
     """Scenes of one backward pass."""
     num_lanes: int = 2
@@ -46,7 +51,7 @@ class PretrainingConfig:
                 f"vision_steps is {self.vision_steps} and num_steps {self.num_steps}; "
                 "0 <= vision_steps < num_steps is needed, so that the model learns to talk"
             )
-        for name in ("num_lessons", "images_per_lane", "num_lanes"):
+        for name in ("num_lessons", "max_tokens", "images_per_lane", "num_lanes"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; at least 1 is needed")
 

@@ -13,6 +13,7 @@ from samtok.mllm.pretraining.batches import PretrainingBatch
 from samtok.mllm.pretraining.config import PretrainingConfig
 from samtok.mllm.pretraining.dense import DenseHead, DenseTargets
 from samtok.mllm.training.objective import AnswerObjective
+from samtok.tokenizer.device import DTYPES
 from samtok.training.collectives import num_processes, sum_over_processes
 from samtok.training.optimizers import Optimizers
 from samtok.training.schedule import warm_up_then_cosine
@@ -43,7 +44,7 @@ class PretrainingTrainer:
             config.optimizers,
             tables=[self.model.get_input_embeddings().weight],
         )
-        self._objective = AnswerObjective(self.model, torch.float32)
+        self._objective = AnswerObjective(self.model, DTYPES[config.dtype])
         self._image_tokens: Tensor | None = None
         self.model.model.visual.register_forward_hook(self._keep_image_tokens)
 
@@ -104,7 +105,7 @@ class PretrainingTrainer:
         else:
             text = {"text": self._objective(inputs).losses.mean()}
         assert self._image_tokens is not None
-        seen = self.head(self._image_tokens, targets)
+        seen = self.head(self._image_tokens.float(), targets)
         dense = torch.stack([weight * seen[name] for name, weight in _DENSE_LOSSES.items()]).sum()
         loss = text["text"] + self.config.dense_weight * dense if text else dense
         return {"loss": loss, **text, **seen}

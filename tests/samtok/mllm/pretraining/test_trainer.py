@@ -1,5 +1,7 @@
 """Steps of the pretraining on the tiny model itself."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -59,6 +61,23 @@ def test_batches_are_a_function_of_their_number(batches):
     again = PretrainingBatches(build_tiny_mllm().processor, CONFIG)[5]
     assert torch.equal(again.inputs["input_ids"], batches[5].inputs["input_ids"])
     assert not torch.equal(batches[4].targets.color, batches[5].targets.color)
+
+
+def test_conversations_are_cut_off_at_the_limit(batches):
+    config = dataclasses.replace(CONFIG, max_tokens=80)
+    cut = PretrainingBatches(build_tiny_mllm().processor, config)[5].inputs
+    for name in ("input_ids", "labels", "position_ids"):
+        assert torch.equal(cut[name], batches[5].inputs[name][..., :80])
+
+
+def test_bfloat16_gives_nearly_the_same_loss(batches):
+    losses = []
+    for dtype in ("float32", "bfloat16"):
+        config = dataclasses.replace(CONFIG, vision_steps=0, dtype=dtype)
+        trainer = PretrainingTrainer(build_tiny_mllm(), config, device=torch.device("cpu"))
+        losses.append(trainer.train_step([batches[4]])["text"])
+    assert losses[0] != losses[1]
+    assert losses[1] == pytest.approx(losses[0], rel=0.01)
 
 
 def test_it_must_talk_in_the_end():
