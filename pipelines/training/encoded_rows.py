@@ -10,11 +10,11 @@ import torch
 
 from samtok.mllm.collate import EncodedExample
 
-_INTEGERS: Final = ("input_ids", "labels", "position_ids", "image_grid_thw")
+_INTEGERS: Final = ("input_ids", "labels", "position_ids", "image_grid_thw", "branches")
 _PIXELS: Final = "pixel_values"
 
 ENCODED: Final = pa.struct([(name, pa.large_binary()) for name in (*_INTEGERS, _PIXELS)])
-"""int32 token ids, labels, positions (3, S) and grid (1, 3), and float32 pixel values."""
+"""int32 token ids, labels, positions (3, S), grid (1, 3) and branches, and float32 pixel values."""
 
 
 def to_row(example: EncodedExample) -> dict[str, bytes]:
@@ -27,7 +27,7 @@ def to_row(example: EncodedExample) -> dict[str, bytes]:
 
 def from_row(row: dict[str, Any]) -> EncodedExample:
     """The conversation of a row of `ENCODED`."""
-    ids, labels, positions, grid = (
+    ids, labels, positions, grid, branches = (
         torch.from_numpy(np.frombuffer(row[name], np.int32).astype(np.int64)) for name in _INTEGERS
     )
     pixels = torch.from_numpy(np.frombuffer(row[_PIXELS], np.float32).copy())
@@ -37,4 +37,5 @@ def from_row(row: dict[str, Any]) -> EncodedExample:
         position_ids=positions.view(3, -1),
         pixel_values=pixels.view(int(grid.prod()), -1),
         image_grid_thw=grid.view(1, 3),
+        branches=branches,
     )

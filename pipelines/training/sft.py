@@ -75,7 +75,8 @@ class TrainSftConfig(TrainingJobConfig):
     batching: Batching = "grouped"
     """padded: a backward pass reads conversations in random order, padded to the longest. grouped:
     conversations of about the same length, padded. packed: several in a row, each blind to the
-    others, and passes of about the same number of tokens."""
+    others, those of a window about the same image reading it once, and passes of about the same
+    number of tokens. Losses are the same."""
     max_length: int = 2048
     """Most tokens of a conversation, the image's included; longer ones are quarantined. Packed rows
     hold as many."""

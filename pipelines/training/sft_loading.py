@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import pickle
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
@@ -25,7 +25,15 @@ from pipelines.training.encoded_rows import ENCODED, to_row
 from pipelines.training.plan import Run, Window
 from pipelines.training.window_stage import WindowStage, cut_items
 from samtok.errors import ConfigError, InputError
-from samtok.mllm.collate import EncodedExample, Example, encode_example
+from samtok.mllm.collate import (
+    EncodedExample,
+    EncodedImage,
+    Example,
+    encode_example,
+    encode_image,
+)
+from samtok.mllm.shared_image import join_by_image
+from samtok.tokenizer.image_transform import ImageInput
 
 STAGE: Final = "train_sft"
 
@@ -64,8 +72,8 @@ class SftLoadStage(WindowStage):
     max_length: int
     """Most tokens of a conversation."""
     batching: Batching
-    """padded: in random order. grouped: of about the same length. packed: micro-batches of about
-    the same number of tokens in all."""
+    """padded: in random order. grouped: of about the same length. packed: those about an image
+    share it, in micro-batches of about the same number of tokens in all."""
 
     @property
     def schema(self) -> pa.Schema:
@@ -74,7 +82,8 @@ class SftLoadStage(WindowStage):
 
     def load(self, window: Window) -> Iterator[dict[str, Any]]:
         """The conversations of a window, encoded."""
-        results = [result for run in window.runs for result in self._encode_run(run)]
+        images = _Images(_unpickle(self.processor))
+        results = [result for run in window.runs for result in self._encode_run(run, images)]
         rejected = [r for r in results if isinstance(r, _Rejected)]
         kept = self.shuffle(window, [None if isinstance(r, _Rejected) else r for r in results])
         if len(kept) < self.batches_per_window:
@@ -90,7 +99,7 @@ class SftLoadStage(WindowStage):
                 "rejected": [r.row for r in rejected if r.epoch == 0] if number == 0 else [],
             }
 
-    def _encode_run(self, run: Run) -> Iterator[EncodedExample | _Rejected]:
+    def _encode_run(self, run: Run, images: _Images) -> Iterator[EncodedExample | _Rejected]:
         for row in self.corpora[run.corpus].read(run.start, run.stop):
             try:
                 yield encode_row(
@@ -98,6 +107,7 @@ class SftLoadStage(WindowStage):
                     _unpickle(self.processor),
                     codebook_size=self.codebook_size,
                     max_length=self.max_length,
+                    open_image=images.open,
                 )
             except InputError as error:
                 yield _Rejected(quarantine_conversation(row, error, stage=STAGE), run.epoch)
@@ -109,15 +119,41 @@ class SftLoadStage(WindowStage):
         if self.batching == "padded":
             return cut_items(examples, number)
         if self.batching == "packed":
-            return balance(examples, number)
+            joined = join_by_image(
+                examples,
+                image_token_id=_unpickle(self.processor).image_token_id,
+                capacity=self.max_length,
+                max_conversations=len(examples) // number,  # none of the batches is empty
+            )
+            return balance(joined, number)
         groups = cut_items(sorted(examples, key=len), number)
         entropy = [self.mixture.seed, 4, window.lane, window.number]
         order = np.random.default_rng(entropy).permutation(number)
         return [groups[position] for position in order.tolist()]
 
 
+class _Images:
+    """Images of a window's rows, encoded; rows of the same image get the same tensors."""
+
+    def __init__(self, processor: Any) -> None:
+        self._processor = processor
+        self._encoded: dict[tuple[str, bytes | None], EncodedImage] = {}
+
+    def open(self, row: Mapping[str, Any]) -> EncodedImage:
+        """The image of a row of `columns.CONVERSATIONS`."""
+        key = row["image_uri"], row["image"]
+        if key not in self._encoded:
+            self._encoded[key] = encode_image(open_row_image(row), self._processor)
+        return self._encoded[key]
+
+
 def encode_row(
-    row: Mapping[str, Any], processor: Any, *, codebook_size: int, max_length: int
+    row: Mapping[str, Any],
+    processor: Any,
+    *,
+    codebook_size: int,
+    max_length: int,
+    open_image: Callable[[Mapping[str, Any]], ImageInput | EncodedImage] = open_row_image,
 ) -> EncodedExample:
     """What a model learns from a row.
 
@@ -126,12 +162,13 @@ def encode_row(
         processor: of the model.
         codebook_size: of the mask tokenizer.
         max_length: most tokens.
+        open_image: finds its image.
 
     Raises:
         InputError: it cannot be learned from: its words, its image or its length.
     """
     conversation = read_conversation(row, codebook_size)
-    return encode_example(Example(conversation, open_row_image(row)), processor, max_length)
+    return encode_example(Example(conversation, open_image(row)), processor, max_length)
 
 
 def balance(examples: Sequence[EncodedExample], number: int) -> list[list[EncodedExample]]:

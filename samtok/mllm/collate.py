@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import torch
 from PIL import Image
@@ -26,13 +26,22 @@ IGNORED_LABEL: Final = -100
 """Label of what no loss is taken from."""
 
 
+class EncodedImage(NamedTuple):
+    """An image as a model takes it."""
+
+    pixel_values: torch.Tensor
+    """float32, shape (P, D)."""
+    image_grid_thw: torch.Tensor
+    """int64, shape (1, 3): time, height, width in patches."""
+
+
 @dataclass(frozen=True, slots=True)
 class Example:
     """A conversation with its image."""
 
     conversation: Conversation
     """What is said."""
-    image: ImageInput
+    image: ImageInput | EncodedImage
     """What it is about."""
 
 
@@ -50,9 +59,18 @@ class EncodedExample:
     """float32, shape (P, D)."""
     image_grid_thw: torch.Tensor
     """int64, shape (1, 3): time, height, width in patches."""
+    branches: torch.Tensor
+    """int64, shape (S,): 0 everywhere in a single conversation. Where several about one image share
+    it (:mod:`samtok.mllm.shared_image`), 0 for what they have in common, which comes first, and
+    1, 2, … for what is each one's own."""
 
     def __len__(self) -> int:
         return len(self.input_ids)
+
+    @property
+    def num_conversations(self) -> int:
+        """In the sequence."""
+        return max(1, int(self.branches.max()))
 
 
 def encode_example(example: Example, processor: Any, max_length: int) -> EncodedExample:
@@ -79,6 +97,24 @@ def encode_example(example: Example, processor: Any, max_length: int) -> Encoded
     return encoded
 
 
+def encode_image(image: ImageInput, processor: Any) -> EncodedImage:
+    """Turn an image into patches; several conversations about it can take the result.
+
+    Raises:
+        InputError: ``image_too_narrow``, or what
+            :func:`~samtok.tokenizer.image_transform.load_rgb` raises.
+    """
+    picture = Image.fromarray(load_rgb(image))
+    try:
+        inputs = processor.image_processor(images=[picture], return_tensors="pt")
+    except ValueError as error:
+        raise InputError(
+            "image_too_narrow",
+            f"an image of {picture.width} x {picture.height} pixels is refused: {error}",
+        ) from error
+    return EncodedImage(inputs["pixel_values"], inputs["image_grid_thw"])
+
+
 def encode_prompt(messages: Sequence[Message], image: ImageInput, processor: Any) -> EncodedExample:
     """Turn an open conversation, whose last turn is the user's, into what generation starts from.
 
@@ -99,7 +135,11 @@ def collate(encoded: Sequence[EncodedExample], *, pad_token_id: int) -> dict[str
         What ``model(**batch)`` takes; its loss is the mean over answer tokens: input_ids,
         attention_mask (1 for tokens) and labels (B, S), position_ids (3, B, S), pixel_values
         (P, D) and image_grid_thw (B, 3) of all images in order of rows.
+
+    Raises:
+        ValueError: conversations share an image; only packed rows keep them apart.
     """
+    _refuse_shared(encoded, "rows with a mask of tokens alone")
     rows = [_Row((example,)) for example in encoded]
     batch = _stack(rows, pad_token_id)
     lengths = torch.tensor([len(example) for example in encoded])
@@ -128,20 +168,25 @@ def pack(
         M-RoPE, all starting anew with each example.
 
     Raises:
-        ValueError: an example does not fit.
+        ValueError: an example does not fit, or conversations share an image and FlashAttention,
+            which has no masks, is to keep them apart.
     """
     is_flash = attention.startswith("flash_attention")
+    if is_flash:
+        _refuse_shared(encoded, attention)
     rows = [_Row(encoded)] if is_flash else _fill_rows(encoded, capacity)
     batch = _stack(rows, pad_token_id)
     length = batch["input_ids"].shape[1]
-    segments = torch.stack([row.segments(length) for row in rows])
-    starts = torch.stack([_starts(row) for row in segments])
-    text_positions = torch.arange(length) - starts
+    text_positions = _pad([row.text_positions() for row in rows])
     batch["position_ids"] = torch.cat([text_positions[None], batch["position_ids"]])
     if is_flash:
         return batch
+    segments = torch.stack([row.segments(length) for row in rows])
+    branches = _pad([row.join("branches") for row in rows])
     is_same = segments[:, :, None] == segments[:, None, :]
-    attends = (is_same & torch.ones(length, length, dtype=torch.bool).tril())[:, None]
+    is_seen = (branches[:, None, :] == 0) | (branches[:, :, None] == branches[:, None, :])
+    is_earlier = torch.ones(length, length, dtype=torch.bool).tril()
+    attends = (is_same & is_seen & is_earlier)[:, None]
     if attention == "eager":  # added to the scores
         lowest = torch.finfo(torch.float32).min
         return {**batch, "attention_mask": torch.where(attends, 0.0, lowest)}
@@ -163,13 +208,16 @@ class _Row:
         lengths.append(length - sum(lengths))
         return torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
 
+    def text_positions(self) -> torch.Tensor:
+        """Place of each token in its conversation."""
+        return torch.cat([_text_positions(example.branches) for example in self.examples])
+
 
 def _stack(rows: Sequence[_Row], pad_token_id: int) -> dict[str, torch.Tensor]:
     examples = [example for row in rows for example in row.examples]
 
     def pad(field: str, value: int) -> torch.Tensor:
-        columns = [row.join(field).movedim(-1, 0) for row in rows]
-        return pad_sequence(columns, batch_first=True, padding_value=value)
+        return _pad([row.join(field).movedim(-1, 0) for row in rows], value)
 
     return {
         "input_ids": pad("input_ids", pad_token_id),
@@ -180,10 +228,21 @@ def _stack(rows: Sequence[_Row], pad_token_id: int) -> dict[str, torch.Tensor]:
     }
 
 
-def _starts(segments: torch.Tensor) -> torch.Tensor:
-    """Where the segment of each place begins."""
-    _, counts = torch.unique_consecutive(segments, return_counts=True)
-    return torch.repeat_interleave(counts.cumsum(0) - counts, counts)
+def _pad(columns: Sequence[torch.Tensor], value: int = 0) -> torch.Tensor:
+    return pad_sequence(list(columns), batch_first=True, padding_value=value)
+
+
+def _text_positions(branches: torch.Tensor) -> torch.Tensor:
+    """Each branch goes on from where the common part ends."""
+    _, counts = torch.unique_consecutive(branches, return_counts=True)
+    starts = torch.repeat_interleave(counts.cumsum(0) - counts, counts)
+    common = torch.where(branches > 0, (branches == 0).sum(), 0)
+    return torch.arange(len(branches)) - starts + common
+
+
+def _refuse_shared(encoded: Sequence[EncodedExample], where: str) -> None:
+    if any(example.num_conversations > 1 for example in encoded):
+        raise ValueError(f"conversations that share an image would see each other in {where}")
 
 
 def _fill_rows(encoded: Sequence[EncodedExample], capacity: int) -> list[_Row]:
@@ -200,8 +259,11 @@ def _fill_rows(encoded: Sequence[EncodedExample], capacity: int) -> list[_Row]:
     return [_Row(row) for row in rows]
 
 
-def _encode(pieces: Sequence[Piece], image: ImageInput, processor: Any) -> EncodedExample:
-    pixels, grids = _encode_image(image, processor)
+def _encode(
+    pieces: Sequence[Piece], image: ImageInput | EncodedImage, processor: Any
+) -> EncodedExample:
+    encoded = image if isinstance(image, EncodedImage) else encode_image(image, processor)
+    pixels, grids = encoded
     merge_size = processor.image_processor.merge_size
     num_image_tokens = int(grids.prod()) // merge_size**2
     texts = [piece.text for piece in pieces]
@@ -220,16 +282,5 @@ def _encode(pieces: Sequence[Piece], image: ImageInput, processor: Any) -> Encod
         position_ids=find_positions(input_ids, processor.image_token_id, grids, merge_size),
         pixel_values=pixels,
         image_grid_thw=grids,
+        branches=torch.zeros_like(input_ids),
     )
-
-
-def _encode_image(image: ImageInput, processor: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    picture = Image.fromarray(load_rgb(image))
-    try:
-        inputs = processor.image_processor(images=[picture], return_tensors="pt")
-    except ValueError as error:
-        raise InputError(
-            "image_too_narrow",
-            f"an image of {picture.width} x {picture.height} pixels is refused: {error}",
-        ) from error
-    return inputs["pixel_values"], inputs["image_grid_thw"]

@@ -32,13 +32,13 @@ def make_batch(
     """Bring conversations together.
 
     Args:
-        encoded: at least one.
+        encoded: at least one; those that share an image are packed.
         mllm: that reads them.
         capacity: pack them into rows of at most so many tokens, each blind to the others; None
             gives each a row of its own, padded.
 
     Raises:
-        ValueError: one is longer than `capacity`.
+        ValueError: one is longer than `capacity`, or shares an image and is not packed.
     """
     pad_token_id = mllm.tokenizer.pad_token_id
     if capacity is None:
@@ -46,4 +46,5 @@ def make_batch(
     else:
         attention = mllm.model.config._attn_implementation
         inputs = pack(encoded, capacity=capacity, pad_token_id=pad_token_id, attention=attention)
-    return SftBatch(inputs, len(encoded), sum(map(len, encoded)))
+    num_conversations = sum(example.num_conversations for example in encoded)
+    return SftBatch(inputs, num_conversations, sum(map(len, encoded)))

@@ -95,6 +95,25 @@ def test_balanced_batches_differ_by_less_than_one_conversation(make_stage):
     assert max(tokens) - min(tokens) <= max(map(len, examples))
 
 
+def test_packed_conversations_about_an_image_read_it_once(make_stage, processor):
+    images = [conversation_row(index // 8) for index in range(24)]
+    rows = [
+        conversation_row(index, **{name: image[name] for name in ("image", "image_uri", "width")})
+        for index, image in enumerate(images)
+    ]
+    packed = examples_of(load(make_stage(rows, batching="packed", images_per_lane=12)))
+    assert sum(map(len, packed)) == 3
+    examples = [example for batch in packed for example in batch]
+    assert [example.num_conversations for example in examples] == [8, 8, 8]
+    of_each = [
+        dataclasses.replace(example, labels=example.labels[example.branches == branch])
+        for example in examples
+        for branch in range(1, 9)
+    ]
+    grouped = examples_of(load(make_stage(rows, batching="grouped", images_per_lane=12)))
+    assert answers_of([of_each], processor) == answers_of(grouped, processor)
+
+
 def test_a_conversation_travels_unchanged(make_stage):
     (batch,) = examples_of(load(make_stage([conversation_row(1)], images_per_lane=1)))
     again = from_row(to_row(batch[0]))
