@@ -15,6 +15,7 @@ import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
 from transformers.utils import is_flash_attn_2_available
 
+from samtok.bucket import SCHEME, download_from_s3
 from samtok.errors import CheckpointError
 from samtok.hub import download_from_hub
 from samtok.mllm.card import write_card
@@ -69,7 +70,7 @@ def load_mllm(
 
     Args:
         source: ``"tiny-base"`` (packaged; a start for fine-tuning on scenes, without mask words), a
-            folder in hub layout, or a hub id.
+            folder in hub layout, local or ``s3://``, or a hub id.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, …
         dtype: of the weights; ``"auto"`` is bfloat16 on CUDA and float32 on the CPU.
 
@@ -154,8 +155,10 @@ def _choose_attention(device: torch.device, dtype: torch.dtype) -> str:
 def _find_folder(source: str | Path) -> Path:
     if source in PACKAGED:
         return Path(__file__).parent / "packaged" / str(source)
+    if str(source).startswith(SCHEME):
+        return download_from_s3(str(source), _FILES)
     path = Path(source)
     if path.is_dir():
         return path
-    expected = f"{' or '.join(map(repr, PACKAGED))}, or a local folder"
+    expected = f"{' or '.join(map(repr, PACKAGED))}, a local folder, an s3:// folder"
     return download_from_hub(str(source), _FILES, expected=expected)

@@ -14,9 +14,9 @@ from typing import Final
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load as load_safetensors_bytes
 from safetensors.torch import load_file, save_file
 
+from samtok.bucket import SCHEME, download_from_s3
 from samtok.errors import CheckpointError, ConfigError
 from samtok.hub import download_from_hub
 from samtok.tokenizer.config import PRESETS, TokenizerConfig, config_from_dict
@@ -39,15 +39,15 @@ def load_network(source: str | Path, config: TokenizerConfig | None = None) -> T
         packaged = resources.files("samtok.tokenizer") / "packaged" / str(source)
         with resources.as_file(packaged) as folder:
             return _load_folder(folder, config)
-    if str(source).startswith("s3://"):
-        return _load_s3(str(source), config)
+    patterns = (CONFIG_FILE, WEIGHTS_FILE, "*.pth")
+    if str(source).startswith(SCHEME):
+        return _load_folder(download_from_s3(str(source), patterns), config)
     path = Path(source)
     if path.is_dir():
         return _load_folder(path, config)
     if path.is_file():
         return _load_weights_file(path, config)
     expected = f"{' or '.join(map(repr, PACKAGED))}, a local folder or .pth file, an s3:// folder"
-    patterns = (CONFIG_FILE, WEIGHTS_FILE, "*.pth")
     return _load_folder(download_from_hub(str(source), patterns, expected=expected), config)
 
 
@@ -158,23 +158,6 @@ def _load_weights_file(path: Path, config: TokenizerConfig | None) -> TokenizerN
     if config is None and beside.is_file():
         config = _parse_config(beside.read_bytes(), str(beside))
     return _build(_read_weights(path), config, str(path))
-
-
-def _load_s3(source: str, config: TokenizerConfig | None) -> TokenizerNetwork:
-    try:
-        import s3fs
-    except ImportError as error:
-        raise CheckpointError(
-            f"reading {source} needs the s3 extra: pip install 'samtok[s3]'"
-        ) from error
-    files = s3fs.S3FileSystem()
-    root = source.rstrip("/")
-    try:
-        parsed = config or _parse_config(files.cat_file(f"{root}/{CONFIG_FILE}"), root)
-        weights = load_safetensors_bytes(files.cat_file(f"{root}/{WEIGHTS_FILE}"))
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{source} cannot be read: {error}") from error
-    return _build(weights, parsed, source)
 
 
 def _read_weights(path: Path) -> dict[str, torch.Tensor]:

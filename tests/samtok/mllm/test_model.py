@@ -1,5 +1,7 @@
 import dataclasses
+import json
 
+import boto3
 import pytest
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
@@ -13,6 +15,7 @@ from samtok.mllm import (
     save_mllm,
 )
 from samtok.mllm.collate import collate, encode_example
+from samtok.mllm.model import read_mask_tokenizer
 from tests.samtok.mllm.test_collate import make_example
 from tests.small_mllm import build_small_mllm
 
@@ -37,6 +40,33 @@ def test_a_saved_model_loads_the_way_of_the_hub(small_mllm, saved, image):
     batch = collate([ours], pad_token_id=0)
     with torch.no_grad():
         assert torch.equal(model(**batch).logits, small_mllm.model(**batch).logits)
+
+
+def test_a_model_in_a_bucket_loads_in_the_state_it_has(
+    small_mllm, saved, s3_bucket, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    bucket = boto3.client("s3")
+    for file in saved.iterdir():
+        bucket.upload_file(str(file), "samtok", f"{tmp_path.name}/model/{file.name}")
+    address = f"{s3_bucket}/{tmp_path.name}/model/"
+
+    loaded = load_mllm(address, device="cpu")
+
+    assert loaded.mask_tokenizer == REFERENCE
+    for name, tensor in small_mllm.model.state_dict().items():
+        assert torch.equal(loaded.model.state_dict()[name], tensor), name
+    (cached,) = (tmp_path / "cache" / "samtok").iterdir()
+    weights = cached / "model.safetensors"
+    changed = weights.stat().st_mtime_ns
+    assert read_mask_tokenizer(address) == REFERENCE
+    assert weights.stat().st_mtime_ns == changed, "it was fetched again"
+
+    other = json.dumps({"mask_tokenizer": {"name": "other", "fingerprint": "cd" * 32}})
+    bucket.put_object(Bucket="samtok", Key=f"{tmp_path.name}/model/samtok.json", Body=other)
+    assert read_mask_tokenizer(address).name == "other"
+    with pytest.raises(CheckpointError, match="nowhere"):
+        load_mllm(f"{s3_bucket}/nowhere", device="cpu")
 
 
 def test_a_saved_model_knows_its_mask_tokenizer(small_mllm, saved, tmp_path):
