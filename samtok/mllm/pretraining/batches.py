@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,8 @@ from torch.utils.data import Dataset
 from samtok.mllm.collate import Example, collate, encode_example
 from samtok.mllm.pretraining.config import PretrainingConfig
 from samtok.mllm.pretraining.dense import DenseTargets, make_dense_targets
-from samtok.mllm.pretraining.lessons import write_lessons
+from samtok.mllm.pretraining.lessons import Lesson, write_lessons
+from samtok.mllm.pretraining.pointing import PointingTargets, make_pointing_targets
 from samtok.scenes import Scene, describe_scene, generate_scene
 from samtok.tasks.conversation import Conversation, Message
 
@@ -27,6 +29,8 @@ class PretrainingBatch:
     """What the model takes; only the pixels while the vision tower learns alone."""
     targets: DenseTargets
     """What is where."""
+    pointing: PointingTargets | None
+    """What the questions are about; None while the vision tower learns alone."""
 
 
 class PretrainingBatches(Dataset[PretrainingBatch]):
@@ -56,10 +60,14 @@ class PretrainingBatches(Dataset[PretrainingBatch]):
             inputs: dict[str, Any] = self._processor.image_processor(
                 images=images, return_tensors="pt"
             )
-            return PretrainingBatch(dict(inputs), targets)
+            return PretrainingBatch(dict(inputs), targets, None)
         rng = np.random.default_rng([config.seed, index])
+        lessons = [
+            write_lessons(scene, describe_scene(scene), rng, config.num_lessons) for scene in scenes
+        ]
         examples = [
-            Example(converse(scene, rng, config.num_lessons), scene.image) for scene in scenes
+            Example(converse(scene, asked), scene.image)
+            for scene, asked in zip(scenes, lessons, strict=True)
         ]
         encoded = [encode_example(example, self._processor, _MAX_LENGTH) for example in examples]
         inputs = collate(encoded, pad_token_id=self._processor.tokenizer.pad_token_id)
@@ -68,19 +76,19 @@ class PretrainingBatches(Dataset[PretrainingBatch]):
         del inputs["attention_mask"]
         for name in ("input_ids", "labels", "position_ids"):
             inputs[name] = inputs[name][..., : config.max_tokens]
-        return PretrainingBatch(inputs, targets)
+        pointing = make_pointing_targets(scenes, lessons, inputs["labels"])
+        return PretrainingBatch(inputs, targets, pointing)
 
 
-def converse(scene: Scene, rng: np.random.Generator, num_lessons: int) -> Conversation:
-    """A conversation about a scene, without mask words."""
-    lessons = write_lessons(scene, describe_scene(scene), rng, num_lessons)
+def converse(scene: Scene, lessons: Sequence[Lesson]) -> Conversation:
+    """Lessons about a scene as a conversation, without mask words."""
     return Conversation(
         conversation_id=scene.scene_id,
         task="general_vqa",
         messages=tuple(
             message
-            for question, answer in lessons
-            for message in (Message("user", question), Message("assistant", answer))
+            for lesson in lessons
+            for message in (Message("user", lesson.question), Message("assistant", lesson.answer))
         ),
         target_words=(),
         mask_ids=(),

@@ -31,6 +31,8 @@ class PretrainingConfig:
     """Gradients are scaled down to at most this norm."""
     dense_weight: float = 0.3
     """Weight of the dense supervision beside the text."""
+    pointing_weight: float = 0.5
+    """Weight of pointing at what a question is about beside the text; 0 leaves it out."""
     num_lessons: int = 8
     """At most so many questions about each scene."""
     max_tokens: int = 448

@@ -6,7 +6,7 @@ A box is ``[12 34 56 78]``: left, top, right, bottom in percent of the picture, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -14,8 +14,16 @@ from samtok.scenes import Scene, SceneText, Span
 from samtok.scenes.scene import SceneObject
 from samtok.scenes.wording import choose
 
-Lesson: TypeAlias = tuple[str, str]
-"""A question and its answer."""
+
+class Lesson(NamedTuple):
+    """A question and its answer."""
+
+    question: str
+    answer: str
+    mask_ids: tuple[str, ...] | None
+    """The things that it is about, none where nothing fits; None where it is about no certain ones,
+    as a caption is."""
+
 
 _LOCATE: Final = ("Where: {}?", "Find {}.", "Locate {}.", "Detect {}.", "Boxes of {}.")
 _NAME: Final = ("What is at {}?", "Name {}.", "Name what is in {}.")
@@ -63,20 +71,22 @@ def _write_whole(
     text: SceneText, boxes: dict[str, str], rng: np.random.Generator
 ) -> Iterable[Lesson]:
     if text.kind == "caption":
-        yield choose(_CAPTION, rng), text.text
-        yield choose(_GROUNDED, rng), _put_boxes(text, boxes)
+        yield Lesson(choose(_CAPTION, rng), text.text, None)
+        yield Lesson(choose(_GROUNDED, rng), _put_boxes(text, boxes), None)
 
 
 def _write_referring(
     text: SceneText, boxes: dict[str, str], rng: np.random.Generator
 ) -> Iterable[Lesson]:
-    yield choose(_LOCATE, rng).format(text.text), _list_boxes(text.mask_ids, boxes)
+    question = choose(_LOCATE, rng).format(text.text)
+    yield Lesson(question, _list_boxes(text.mask_ids, boxes), text.mask_ids)
 
 
 def _write_region(
     text: SceneText, boxes: dict[str, str], rng: np.random.Generator
 ) -> Iterable[Lesson]:
-    yield choose(_DESCRIBE, rng).format(boxes[text.mask_ids[0]]), text.text
+    question = choose(_DESCRIBE, rng).format(boxes[text.mask_ids[0]])
+    yield Lesson(question, text.text, text.mask_ids[:1])
 
 
 def _write_relation(
@@ -87,14 +97,15 @@ def _write_relation(
     predicate = by_role["predicate"]
     if len(subject.mask_ids) == len(thing.mask_ids) == 1:
         pair = boxes[subject.mask_ids[0]], boxes[thing.mask_ids[0]]
-        yield choose(_RELATE, rng).format(*pair), text.text[predicate.start : predicate.end]
+        answer = text.text[predicate.start : predicate.end]
+        yield Lesson(choose(_RELATE, rng).format(*pair), answer, None)
 
 
 def _write_question(
     text: SceneText, boxes: dict[str, str], rng: np.random.Generator
 ) -> Iterable[Lesson]:
     question, answer = text.text.split("\n")
-    yield question, answer
+    yield Lesson(question, answer, None)
 
 
 def _write_rounds(
@@ -102,7 +113,8 @@ def _write_rounds(
 ) -> Iterable[Lesson]:
     """The first instruction; later ones lean on its answer."""
     first = next(span for span in text.spans if span.role == "instruction")
-    yield text.text[first.start : first.end], _list_boxes(first.mask_ids, boxes)
+    question = text.text[first.start : first.end]
+    yield Lesson(question, _list_boxes(first.mask_ids, boxes), first.mask_ids)
 
 
 def _write_nothing(
@@ -124,13 +136,14 @@ _WRITERS: Final[
 
 
 def _name(thing: SceneObject, box: str, rng: np.random.Generator) -> Lesson:
-    return choose(_NAME, rng).format(box), f"{thing.texture} {thing.color} {thing.category}"
+    answer = f"{thing.texture} {thing.color} {thing.category}"
+    return Lesson(choose(_NAME, rng).format(box), answer, (thing.mask_id,))
 
 
 def _list(scene: Scene, boxes: dict[str, str], rng: np.random.Generator) -> Lesson:
     things = sorted(scene.objects, key=lambda thing: boxes[thing.mask_id])
     lines = (f"{boxes[t.mask_id]} {t.texture} {t.color} {t.category}" for t in things)
-    return choose(_LIST, rng), "\n".join(lines) or "Nothing."
+    return Lesson(choose(_LIST, rng), "\n".join(lines) or "Nothing.", None)
 
 
 def _list_boxes(mask_ids: Sequence[str], boxes: dict[str, str]) -> str:

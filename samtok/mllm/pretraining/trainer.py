@@ -12,6 +12,7 @@ from samtok.mllm.model import Mllm
 from samtok.mllm.pretraining.batches import PretrainingBatch
 from samtok.mllm.pretraining.config import PretrainingConfig
 from samtok.mllm.pretraining.dense import DenseHead, DenseTargets
+from samtok.mllm.pretraining.pointing import PointingHead, PointingTargets
 from samtok.mllm.training.objective import AnswerObjective
 from samtok.tokenizer.device import DTYPES
 from samtok.training.collectives import num_processes, sum_over_processes
@@ -38,15 +39,21 @@ class PretrainingTrainer:
         self.step = 0
         with torch.random.fork_rng(devices=[]):  # the same head on every process
             torch.manual_seed(config.seed)
-            self.head = DenseHead(mllm.model.config.text_config.hidden_size).to(device)
+            width = mllm.model.config.text_config.hidden_size
+            self.head = DenseHead(width).to(device)
+            self.pointing_head = PointingHead(width).to(device)
         self._optimizers = Optimizers(
-            nn.ModuleList([self.model, self.head]),
+            nn.ModuleList([self.model, self.head, self.pointing_head]),
             config.optimizers,
             tables=[self.model.get_input_embeddings().weight],
         )
         self._objective = AnswerObjective(self.model, DTYPES[config.dtype])
+        self._image_token_id = mllm.processor.image_token_id
         self._image_tokens: Tensor | None = None
         self.model.model.visual.register_forward_hook(self._keep_image_tokens)
+        self._states: Tensor | None = None
+        layers = self.model.model.language_model.layers
+        layers[len(layers) // 2].register_forward_hook(self._keep_states)
 
     def train_step(self, lanes: Sequence[PretrainingBatch]) -> dict[str, float]:
         """One optimizer step on this process's lanes.
@@ -85,6 +92,7 @@ class PretrainingTrainer:
         return {
             "model": self.model.state_dict(),
             "head": self.head.state_dict(),
+            "pointing_head": self.pointing_head.state_dict(),
             "optimizers": self._optimizers.state_dict(),
             "step": self.step,
         }
@@ -93,6 +101,7 @@ class PretrainingTrainer:
         """Continue from :meth:`state_dict`."""
         self.model.load_state_dict(state["model"])
         self.head.load_state_dict(state["head"])
+        self.pointing_head.load_state_dict(state["pointing_head"])
         self._optimizers.load_state_dict(state["optimizers"])
         self.step = int(state["step"])
 
@@ -107,11 +116,25 @@ class PretrainingTrainer:
         assert self._image_tokens is not None
         seen = self.head(self._image_tokens.float(), targets)
         dense = torch.stack([weight * seen[name] for name, weight in _DENSE_LOSSES.items()]).sum()
-        loss = text["text"] + self.config.dense_weight * dense if text else dense
-        return {"loss": loss, **text, **seen}
+        if lane.pointing is None:
+            return {"loss": dense, **seen}
+        pointed = self._point(inputs["input_ids"], lane.pointing)
+        loss = text["text"] + self.config.dense_weight * dense
+        loss = loss + self.config.pointing_weight * pointed["pointing"]
+        return {"loss": loss, **text, **seen, **pointed}
+
+    def _point(self, input_ids: Tensor, targets: PointingTargets) -> dict[str, Tensor]:
+        assert self._states is not None
+        targets = PointingTargets(*(target.to(self.device) for target in targets))
+        is_image = input_ids == self._image_token_id
+        pointed: dict[str, Tensor] = self.pointing_head(self._states.float(), is_image, targets)
+        return pointed
 
     def _keep_image_tokens(self, module: nn.Module, inputs: Any, output: Any) -> None:
         self._image_tokens = output.pooler_output
+
+    def _keep_states(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        self._states = output if isinstance(output, Tensor) else output[0]
 
     def _learning_rate(self) -> float:
         config = self.config

@@ -49,7 +49,7 @@ def text_of(kind, text, *spans):
 
 
 def answers(lessons, part):
-    return [answer for question, answer in lessons if part in question]
+    return [lesson.answer for lesson in lessons if part in lesson.question]
 
 
 def test_a_box_is_percent_of_the_picture_with_two_digits():
@@ -67,7 +67,7 @@ def test_an_expression_without_target_is_nowhere():
 
 
 def test_a_thing_is_named_by_its_box():
-    named = {q: a for q, a in lessons_of() if q.startswith(("Name", "What is at"))}
+    named = {q: a for q, a, _ in lessons_of() if q.startswith(("Name", "What is at"))}
     assert {a for q, a in named.items() if SQUARE in q} == {"plain red square"}
     assert {a for q, a in named.items() if STAR in q} == {"plain blue star"}
 
@@ -78,14 +78,14 @@ def test_a_relation_is_asked_between_two_boxes():
         ("The square", ("0",), "subject"), ("is left of", (), "predicate"),
         ("the star", ("1",), "object"),
     )  # fmt: skip
-    asked = [(q, a) for q, a in lessons_of(text) if a == "is left of"]
+    asked = [(q, a) for q, a, _ in lessons_of(text) if a == "is left of"]
     assert len(asked) == 1
     assert BOX.findall(asked[0][0]) == [SQUARE, STAR]
 
 
 def test_of_an_empty_scene_there_is_something_to_say():
     empty = dataclasses.replace(make_scene(), objects=(), masks=np.zeros((0, 100, 200), bool))
-    ((_, answer),) = write_lessons(empty, (), np.random.default_rng(0), 5)
+    ((_, answer, _),) = write_lessons(empty, (), np.random.default_rng(0), 5)
     assert answer == "Nothing."
 
 
@@ -96,7 +96,7 @@ def test_at_most_one_lesson_is_about_the_whole_picture():
     for seed in range(20):
         lessons = write_lessons(scene, texts, np.random.default_rng(seed), 6)
         wholes = [
-            a for _, a in lessons if "\n" in a or BOX.sub("", a).replace(" ,", ",") in captions
+            a for _, a, _ in lessons if "\n" in a or BOX.sub("", a).replace(" ,", ",") in captions
         ]
         assert len(wholes) <= 1
         assert len(lessons) <= 6
@@ -109,9 +109,9 @@ def test_a_caption_with_boxes_keeps_its_words():
     )  # fmt: skip
     seen = set()
     for seed in range(40):
-        for question, answer in write_lessons(make_scene(), [text], np.random.default_rng(seed), 3):
-            if "caption" in question or "picture" in question.lower():
-                seen.add(answer)
+        for lesson in write_lessons(make_scene(), [text], np.random.default_rng(seed), 3):
+            if "caption" in lesson.question or "picture" in lesson.question.lower():
+                seen.add(lesson.answer)
     assert seen == {
         "A picture of a square and a star.",
         f"A picture of a square {SQUARE} and a star {STAR}.",
@@ -123,4 +123,4 @@ def test_no_lesson_holds_mask_words(index):
     scene = generate_scene(index)
     lessons = write_lessons(scene, describe_scene(scene), np.random.default_rng(index), 50)
     assert lessons
-    assert not any("<|mt_" in part for lesson in lessons for part in lesson)
+    assert not any("<|mt_" in part for lesson in lessons for part in lesson[:2])
