@@ -10,6 +10,8 @@ ROOT = Path(__file__).parents[1]
 
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+# Ray gives its workers niceness 15, and they would starve beside the tests of another process.
+os.environ.setdefault("RAY_worker_niceness", "0")
 # Seconds that Serve's proxy may take to start; the default of 5 is too few on a busy machine.
 os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60")
 

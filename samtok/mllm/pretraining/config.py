@@ -39,7 +39,8 @@ class PretrainingConfig:
     """Conversations are cut off here, so that rows are of one length; an image of 128 x 128 pixels
     takes 64."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Autocast dtype of the steps with text; bfloat16 pays on CPUs that multiply in it, too."""
+    """Autocast dtype of the steps with text. bfloat16 pays on CPUs that multiply in it (those with
+    avx512_bf16 or amx); on others it takes several times as long."""
     images_per_lane: int = 8
     """Scenes of one backward pass."""
     num_lanes: int = 2
