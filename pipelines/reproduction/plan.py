@@ -35,8 +35,7 @@ class ReproduceConfig:
     evaluate_tokenizer: str = ""
     """More flags of jobs/evaluate_tokenizer.py."""
     build_dialogues: str = ""
-    """More flags of jobs/build_dialogues.py for what is learned from; what is measured on has one
-    conversation of every text."""
+    """More flags of jobs/build_dialogues.py."""
     train_sft: str
     """Flags of jobs/train_sft.py, the model among them."""
     train_grpo: str = ""
@@ -89,13 +88,8 @@ def _plan(config: ReproduceConfig, output: Place) -> Iterator[Stage]:
         yield stage(f"corpus-{split}", "ingest_corpus", flags)
     tokenizer = config.tokenizer
     if config.train_tokenizer:
-        corpora = {split: output.uri(f"corpus-{split}") for split in splits}
-        yield stage(
-            "tokenizer",
-            "train_tokenizer",
-            config.train_tokenizer,
-            corpus=corpora["train"],
-        )
+        corpus = output.uri("corpus-train")
+        yield stage("tokenizer", "train_tokenizer", config.train_tokenizer, corpus=corpus)
         tokenizer = output.uri("tokenizer/tokenizer")
     for split in splits:
         yield stage(
@@ -112,11 +106,11 @@ def _plan(config: ReproduceConfig, output: Place) -> Iterator[Stage]:
         corpus=output.uri("corpus-test"),
         tokenizer=tokenizer,
     )
-    for split, more in {"train": config.build_dialogues, "test": ""}.items():
+    for split in splits:
         yield stage(
             f"dialogues-{split}",
             "build_dialogues",
-            more,
+            config.build_dialogues,
             corpus=output.uri(f"corpus-{split}"),
             words=output.uri(f"words-{split}"),
         )

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from ray.serve.schema import ServeDeploySchema
 
+from pipelines.reproduction.plan import plan_stages
 from pipelines.serving.app import build
 from tests.commands import JOBS, parse_job, split_job
 from tests.infra.kuberay_schema import SPECS
@@ -114,9 +115,15 @@ def test_each_batch_job_and_training_has_a_rayjob_that_its_parser_accepts():
         name, arguments = split_job(job["spec"]["entrypoint"])
         assert job["metadata"]["name"] == name.replace("_", "-")
         settings = parse_job(name, arguments)
-        wanted = [getattr(settings, f, None) for f in ("num_actors", "num_workers")]
-        assert any(wanted), f"{name} begins without workers and has to say how many it wants"
         ran.add(name)
+        started = [(name, settings)]
+        if name == "reproduce_method":
+            stages = plan_stages(settings)
+            started = [(stage.name, parse_job(stage.job, list(stage.flags))) for stage in stages]
+            assert len(started) == 12
+        for title, each in started:
+            wanted = [getattr(each, f, None) for f in ("num_actors", "num_workers")]
+            assert any(wanted), f"{title} begins without workers and has to say how many it wants"
     on_this_machine = {"make_scenes", "extend_vocabulary", "pretrain_tiny_base", "serve_model"}
     assert ran == set(JOBS) - on_this_machine
 

@@ -1,0 +1,130 @@
+"""The whole method: its commands, going on where it stopped, and its page."""
+
+import json
+
+import mlflow
+import pytest
+from PIL import Image
+
+from pipelines.reproduction import run as run_module
+from pipelines.reproduction.plan import (
+    REPRODUCTION_PRESETS,
+    ReproduceConfig,
+    Stage,
+    plan_stages,
+)
+from pipelines.reproduction.report import write_report
+from pipelines.reproduction.run import run_reproduction
+from pipelines.storage import Place
+from pipelines.tracking_config import TrackingConfig
+from samtok.errors import CheckpointError, ConfigError
+from tests.commands import parse_job
+
+SMOKE = REPRODUCTION_PRESETS["smoke"]
+
+
+def test_every_stage_is_a_command_that_reads_what_earlier_ones_wrote(tmp_path):
+    root = str(tmp_path / "out")
+    config = ReproduceConfig(
+        output=root, **{**SMOKE, "train_tokenizer": "--preset tiny", "seeds": (3, 5)}
+    )
+    stages = plan_stages(config)
+    assert [stage.name for stage in stages] == [
+        *("corpus-train", "corpus-test", "tokenizer", "words-train", "words-test"),
+        *("tokenizer-report", "dialogues-train", "dialogues-test"),
+        *("sft", "grpo-3", "grpo-5", "evaluation"),
+    ]
+    written = set()
+    for stage in stages:
+        settings = parse_job(stage.job, list(stage.flags))
+        assert settings.output == f"{root}/{stage.name}"
+        flags = [flag for flag in stage.flags if flag != settings.output]
+        read = {flag.removeprefix(f"{root}/").split("/")[0] for flag in flags if root in flag}
+        assert read <= written, f"{stage.name} reads what is not there yet"
+        written.add(stage.name)
+    by_name = {stage.name: parse_job(stage.job, list(stage.flags)) for stage in stages}
+    assert by_name["sft"].tokenizer == f"{root}/tokenizer/tokenizer"
+    assert [by_name[f"grpo-{seed}"].training.seed for seed in (3, 5)] == [3, 5]
+    assert by_name["evaluation"].conversations == f"{root}/dialogues-test"
+    assert len(by_name["evaluation"].compare_with) == 2
+
+
+def test_without_grpo_the_fine_tuned_model_alone_is_measured(tmp_path):
+    config = ReproduceConfig(output=str(tmp_path), **{**SMOKE, "train_grpo": ""})
+    stages = plan_stages(config)
+    assert not any(stage.job == "train_grpo" for stage in stages)
+    assert "--compare-with" not in stages[-1].flags
+
+
+def test_a_seed_given_twice_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="give each once"):
+        ReproduceConfig(output=str(tmp_path), **{**SMOKE, "seeds": (1, 1)})
+
+
+@pytest.mark.ray
+def test_stopped_by_a_failure_it_goes_on_with_that_stage(ray_cluster, tmp_path, monkeypatch):
+    """Two ingestions; the second has nothing to read at first."""
+    monkeypatch.setattr(run_module, "write_report", lambda output, stages, seconds: "# done")
+    tracking = TrackingConfig(uri=f"sqlite:///{tmp_path}/mlflow.db")
+    output = tmp_path / "out"
+    coco = f"--source coco --annotations {tmp_path}/instances.json --images {tmp_path}"
+    config = ReproduceConfig(
+        output=str(output), **{**SMOKE, "ingest_test": coco}, tracking=tracking
+    )
+    monkeypatch.setattr(run_module, "plan_stages", lambda config: plan_stages(config)[:2])
+    with pytest.raises(CheckpointError, match="stage corpus-test ended with status 2"):
+        run_reproduction(config)
+    first = (output / "corpus-train/_manifest.json").stat().st_mtime_ns
+
+    Image.new("RGB", (8, 8)).save(tmp_path / "1.png")
+    image = {"id": 1, "file_name": "1.png", "height": 8, "width": 8}
+    listed = {"images": [image], "annotations": [], "categories": []}
+    (tmp_path / "instances.json").write_text(json.dumps(listed))
+    summary = run_reproduction(config)
+
+    assert (output / "corpus-train/_manifest.json").stat().st_mtime_ns == first
+    assert set(summary.seconds) == {"corpus-train", "corpus-test"}
+    client = mlflow.MlflowClient(tracking.uri)
+    run = client.get_run(summary.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["seconds/corpus-train"] > 0
+    (experiment,) = client.search_experiments(filter_string="name = 'samtok'")
+    assert len(client.search_runs([experiment.experiment_id])) == 1, "it went on in the same run"
+
+
+def test_the_page_compares_models_and_holds_all_reports(tmp_path):
+    place = Place.at(str(tmp_path))
+    stages = [
+        Stage(name=name, job=job, flags=("--output", name))
+        for name, job in (("sft", "train_sft"), ("evaluation", "evaluate_model"))
+    ]
+
+    def figures(g_iou):
+        return {"referring_segmentation": {"g_iou": g_iou, "n_acc": 0.5, "t_acc": None}}
+
+    reports = {
+        "model": figures(0.6),
+        "image blanked": figures(0.1),
+        "out/grpo-0/model": figures(0.7),
+        "out/grpo-1/model": figures(0.8),
+    }
+    place.write_bytes("evaluation/report.json", json.dumps({"reports": reports}).encode())
+    place.write_bytes("evaluation/report.md", b"# Evaluation\n\n## Cats <b>\n")
+    place.write_bytes("evaluation/answers-x.png", b"")
+    place.write_bytes("tokenizer-report/report.md", b"# Tokenizer\n")
+
+    markdown = write_report(place, stages, {"sft": 90.0, "evaluation": 30.0})
+
+    line = next(row for row in markdown.splitlines() if "g iou" in row)
+    assert line == "| referring segmentation | g iou | 0.600 | 0.100 | 0.750 ± 0.071 |"
+    assert "| sft | 1.5 |" in markdown
+    assert "python jobs/train_sft.py --output sft" in markdown
+    assert "#### Cats <b>" in markdown
+    page = (tmp_path / "report.html").read_text()
+    assert "<td>0.750 ± 0.071</td>" in page
+    assert "Cats &lt;b&gt;" in page
+    assert 'src="evaluation/answers-x.png"' in page
+
+    (tmp_path / "tokenizer-report/report.md").unlink()
+    with pytest.raises(CheckpointError, match=r"report.md is gone"):
+        write_report(place, stages, dict.fromkeys(("sft", "evaluation"), 1.0))
