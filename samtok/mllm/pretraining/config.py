@@ -32,7 +32,7 @@ class PretrainingConfig:
     dense_weight: float = 0.3
     """Weight of the dense supervision beside the text."""
     pointing_weight: float = 0.5
-    """Weight of pointing at what a question is about beside the text; 0 leaves it out."""
+    """Weight of pointing at what a question is about, beside the text."""
     num_lessons: int = 8
     """At most so many questions about each scene."""
     max_tokens: int = 448

@@ -35,7 +35,7 @@ class DenseTargets(NamedTuple):
     texture: Tensor
     """int64, shape (B, G, G): position in `paint.TEXTURES`, -100 for background."""
     box: Tensor
-    """float32, shape (B, G, G, 4): xyxy relative to the cell's centre, fractions of the picture."""
+    """float32, shape (B, G, G, 4): xyxy, fractions of the picture; 0 for background."""
 
 
 def make_dense_targets(scenes: list[Scene]) -> DenseTargets:
@@ -45,9 +45,6 @@ def make_dense_targets(scenes: list[Scene]) -> DenseTargets:
     labels = np.full((3, len(scenes), rows, columns), -100, dtype=np.int64)
     labels[0] = 0
     boxes = np.zeros((len(scenes), rows, columns, 4), dtype=np.float32)
-    x = (np.arange(columns, dtype=np.float32) + 0.5) / columns
-    y = ((np.arange(rows, dtype=np.float32) + 0.5) / rows)[:, None]
-    centres = np.stack(np.broadcast_arrays(x, y, x, y), axis=-1)
     for index, scene in enumerate(scenes):
         inside = scene.masks[:, CELL // 2 :: CELL, CELL // 2 :: CELL]
         for at in np.argsort([-thing.area for thing in scene.objects], kind="stable"):
@@ -57,8 +54,6 @@ def make_dense_targets(scenes: list[Scene]) -> DenseTargets:
             labels[1, index][cells] = _CATEGORIES.index(thing.category)
             labels[2, index][cells] = _TEXTURES.index(thing.texture)
             boxes[index][cells] = (x0 / width, y0 / height, (x1 + 1) / width, (y1 + 1) / height)
-        covered = labels[0, index] > 0
-        boxes[index][covered] -= centres[covered]
     color, category, texture = torch.from_numpy(labels)
     return DenseTargets(color, category, texture, torch.from_numpy(boxes))
 

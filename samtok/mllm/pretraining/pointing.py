@@ -2,10 +2,10 @@
 
 To answer "Find the red circle." with a box, a model must first match the words with what the image
 tokens hold. Boxes as text teach that slowly, digit by digit. Here the state that predicts the first
-word of an answer is compared with those of the image tokens, after a layer in the middle, so that
-later layers can look where it points.
+words of an answer are compared with those of the image tokens, after a layer in the middle, and the
+layer after it is to hold the box of what they point at.
 
-Letters: B conversations, S tokens, T image tokens of each, C channels, K questions.
+Letters: B conversations, S tokens, T image tokens of each, C channels, K states that point.
 """
 
 from __future__ import annotations
@@ -29,12 +29,17 @@ class PointingTargets(NamedTuple):
     """What the questions of a batch are about."""
 
     rows: Tensor
-    """int64, shape (K,): the conversation each is in."""
+    """int64, shape (K,): the conversation each state is in."""
     places: Tensor
-    """int64, shape (K,): of the token that predicts the first of its answer."""
+    """int64, shape (K,): its token. Where a question is about one thing, all that predict its
+    answer; of other questions the one that predicts the first token."""
+    weights: Tensor
+    """float32, shape (K,): those of a question sum to 1."""
     shares: Tensor
     """float32, shape (K, T + 1): how the targets' pixels lie on the image tokens, row by row; the
     last is 1 where there is no target. Sums to 1."""
+    boxes: Tensor
+    """float32, shape (K, 4): xyxy of the one thing, fractions of the picture; NaN of others."""
 
 
 def make_pointing_targets(
@@ -47,19 +52,26 @@ def make_pointing_targets(
         lessons: of each scene, as they are asked.
         labels: int64, shape (B, S), of their conversations, possibly cut off.
     """
-    rows, places, shares = [], [], []
+    rows: list[int] = []
+    places: list[int] = []
+    weights, shares, boxes = [], [], []
     for row, (scene, asked) in enumerate(zip(scenes, lessons, strict=True)):
-        for lesson, start in zip(asked, _find_answers(labels[row]), strict=False):
-            if lesson.mask_ids is not None:
-                rows.append(row)
-                places.append(start - 1)
-                shares.append(_share_out(scene, lesson.mask_ids))
+        for lesson, (start, end) in zip(asked, _find_answers(labels[row]), strict=False):
+            if lesson.mask_ids is None:
+                continue
+            number = end - start if len(lesson.mask_ids) == 1 else 1
+            rows += [row] * number
+            places += range(start - 1, start - 1 + number)
+            weights += [1 / number] * number
+            shares += [_share_out(scene, lesson.mask_ids)] * number
+            boxes += [_box(scene, lesson.mask_ids)] * number
     num_tokens = scenes[0].image[::_TOKEN, ::_TOKEN, 0].size
-    stacked = np.stack(shares) if shares else np.zeros((0, num_tokens + 1), np.float32)
     return PointingTargets(
         torch.tensor(rows, dtype=torch.long),
         torch.tensor(places, dtype=torch.long),
-        torch.from_numpy(stacked),
+        torch.tensor(weights),
+        torch.from_numpy(np.array(shares, np.float32).reshape(-1, num_tokens + 1)),
+        torch.tensor(boxes).view(-1, 4),
     )
 
 
@@ -75,40 +87,60 @@ class PointingHead(nn.Module):
         self.query = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
         self.key = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
         self.nothing = nn.Parameter(torch.zeros(width))
+        self.box = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 4))
         self.scale = width**-0.5
 
     def forward(
-        self, states: Tensor, is_image: Tensor, targets: PointingTargets
+        self, states: Tensor, later_states: Tensor, is_image: Tensor, targets: PointingTargets
     ) -> dict[str, Tensor]:
         """Compare.
 
         Args:
             states: shape (B, S, C), after a layer of the language model.
+            later_states: likewise, after the next one.
             is_image: bool, shape (B, S): the T image tokens of each conversation.
             targets: of the batch.
 
         Returns:
-            Scalars ``pointing`` (cross entropy) and ``pointed_right``, the share of questions whose
-            likeliest place is one of a target, or nowhere where there is none; 0 without questions.
+            Scalars, means over questions (0 without any): ``pointing`` (cross entropy),
+            ``pointed_box`` (L1, of questions about one thing), and ``pointed_right``, the share
+            whose likeliest place is one of a target, or nowhere where there is none.
         """
-        queries = self.query(states[targets.rows, targets.places])
+        rows, places, weights, shares, boxes = targets
+        queries = self.query(states[rows, places])
         keys = self.key(states[is_image].view(len(states), -1, states.shape[-1]))
         nowhere = self.nothing.expand(len(keys), 1, -1)
-        keys = torch.cat([keys, nowhere], dim=1)[targets.rows]
+        keys = torch.cat([keys, nowhere], dim=1)[rows]
         logits = (keys @ queries[:, :, None])[..., 0] * self.scale
-        likeliest = targets.shares.gather(1, logits.argmax(1, keepdim=True))
-        num_questions = max(1, len(targets.rows))
+        losses = -(shares * logits.log_softmax(1)).sum(1)
+        is_right = shares.gather(1, logits.argmax(1, keepdim=True))[:, 0] > 0
+        has_box = ~boxes.isnan().any(1)
+        distances = (self.box(later_states[rows, places]) - boxes)[has_box].abs().mean(1)
         return {
-            "pointing": -(targets.shares * logits.log_softmax(1)).sum() / num_questions,
-            "pointed_right": (likeliest > 0).sum() / num_questions,
+            "pointing": _mean(losses, weights),
+            "pointed_box": _mean(distances, weights[has_box]),
+            "pointed_right": _mean(is_right.float(), weights),
         }
 
 
-def _find_answers(labels: Tensor) -> list[int]:
-    """Where answers begin."""
-    is_answer = labels != IGNORED_LABEL
-    begins = is_answer & ~torch.cat([torch.tensor([False]), is_answer[:-1]])
-    return [int(place) for place in begins.nonzero()]
+def _mean(values: Tensor, weights: Tensor) -> Tensor:
+    return (values * weights).sum() / weights.sum().clamp(min=1)
+
+
+def _find_answers(labels: Tensor) -> list[tuple[int, int]]:
+    """Where answers begin and end."""
+    is_answer = (labels != IGNORED_LABEL).long()
+    edges = is_answer.diff(prepend=torch.zeros(1), append=torch.zeros(1)).nonzero().flatten()
+    return [(int(start), int(end)) for start, end in edges.view(-1, 2)]
+
+
+def _box(scene: Scene, mask_ids: Sequence[str]) -> tuple[float, ...]:
+    if len(mask_ids) != 1:
+        return (float("nan"),) * 4
+    height, width = scene.image.shape[:2]
+    thing = next(thing for thing in scene.objects if thing.mask_id == mask_ids[0])
+    x0, y0, x1, y1 = thing.box
+    return x0 / width, y0 / height, (x1 + 1) / width, (y1 + 1) / height
 
 
 def _share_out(scene: Scene, mask_ids: Sequence[str]) -> np.ndarray:

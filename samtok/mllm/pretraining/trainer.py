@@ -19,7 +19,8 @@ from samtok.training.collectives import num_processes, sum_over_processes
 from samtok.training.optimizers import Optimizers
 from samtok.training.schedule import warm_up_then_cosine
 
-_DENSE_LOSSES = {"color": 1.0, "category": 1.0, "texture": 0.5, "box": 5.0}
+_BOX_WEIGHT = 5.0
+_DENSE_LOSSES = {"color": 1.0, "category": 1.0, "texture": 0.5, "box": _BOX_WEIGHT}
 """Weights of the parts of the dense supervision."""
 
 
@@ -51,9 +52,10 @@ class PretrainingTrainer:
         self._image_token_id = mllm.processor.image_token_id
         self._image_tokens: Tensor | None = None
         self.model.model.visual.register_forward_hook(self._keep_image_tokens)
-        self._states: Tensor | None = None
+        self._states: list[Tensor] = []
         layers = self.model.model.language_model.layers
-        layers[len(layers) // 2].register_forward_hook(self._keep_states)
+        for layer in layers[len(layers) // 2 :][:2]:
+            layer.register_forward_hook(self._keep_states)
 
     def train_step(self, lanes: Sequence[PretrainingBatch]) -> dict[str, float]:
         """One optimizer step on this process's lanes.
@@ -106,6 +108,7 @@ class PretrainingTrainer:
         self.step = int(state["step"])
 
     def _measure(self, lane: PretrainingBatch) -> dict[str, Tensor]:
+        self._states.clear()
         inputs = {name: tensor.to(self.device) for name, tensor in lane.inputs.items()}
         targets = DenseTargets(*(target.to(self.device) for target in lane.targets))
         if self.step < self.config.vision_steps:
@@ -120,21 +123,22 @@ class PretrainingTrainer:
             return {"loss": dense, **seen}
         pointed = self._point(inputs["input_ids"], lane.pointing)
         loss = text["text"] + self.config.dense_weight * dense
-        loss = loss + self.config.pointing_weight * pointed["pointing"]
+        pointing = pointed["pointing"] + _BOX_WEIGHT * pointed["pointed_box"]
+        loss = loss + self.config.pointing_weight * pointing
         return {"loss": loss, **text, **seen, **pointed}
 
     def _point(self, input_ids: Tensor, targets: PointingTargets) -> dict[str, Tensor]:
-        assert self._states is not None
         targets = PointingTargets(*(target.to(self.device) for target in targets))
         is_image = input_ids == self._image_token_id
-        pointed: dict[str, Tensor] = self.pointing_head(self._states.float(), is_image, targets)
+        states, later_states = (each.float() for each in self._states)
+        pointed: dict[str, Tensor] = self.pointing_head(states, later_states, is_image, targets)
         return pointed
 
     def _keep_image_tokens(self, module: nn.Module, inputs: Any, output: Any) -> None:
         self._image_tokens = output.pooler_output
 
     def _keep_states(self, module: nn.Module, inputs: Any, output: Any) -> None:
-        self._states = output if isinstance(output, Tensor) else output[0]
+        self._states.append(output if isinstance(output, Tensor) else output[0])
 
     def _learning_rate(self) -> float:
         config = self.config

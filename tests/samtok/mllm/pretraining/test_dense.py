@@ -46,10 +46,11 @@ def test_cells_hold_the_smallest_thing(scene):
     assert (targets.category[0, :, 4:] == -100).all()
 
 
-def test_boxes_are_relative_to_the_cell(scene):
-    box = make_dense_targets([scene]).box[0, 2, 1]
-    # centre of the cell: x = 1.5 / 8, y = 2.5 / 8; door: 4..8 and 8..12 of 32
-    assert box.tolist() == pytest.approx([-0.0625, -0.0625, 0.0625, 0.0625])
+def test_boxes_are_fractions_of_the_picture(scene):
+    boxes = make_dense_targets([scene]).box[0]
+    assert boxes[2, 1].tolist() == [4 / 32, 8 / 32, 8 / 32, 12 / 32]
+    assert boxes[2, 2].tolist() == [0, 0, 0.5, 1]
+    assert boxes[2, 4].tolist() == [0, 0, 0, 0]
 
 
 def test_the_head_reads_each_cell_from_the_token_that_covers_it(scene):

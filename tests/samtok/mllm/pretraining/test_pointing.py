@@ -34,8 +34,8 @@ def scene():
         image=np.zeros((32, 48, 3), np.uint8),
         masks=masks,
         objects=(
-            dataclasses.replace(first, mask_id="0"),
-            dataclasses.replace(second, mask_id="1"),
+            dataclasses.replace(first, mask_id="0", box=(4, 8, 35, 23)),
+            dataclasses.replace(second, mask_id="1", box=(40, 16, 47, 31)),
         ),
     )
 
@@ -47,10 +47,21 @@ def batch(scene):
     return collate([encoded, encoded], pad_token_id=0)
 
 
+def first_of_each(targets):
+    """Positions of the first state of every question."""
+    begins = [0]
+    for position in range(1, len(targets.rows)):
+        follows = targets.places[position] == targets.places[position - 1] + 1
+        if not follows or targets.rows[position] != targets.rows[position - 1]:
+            begins.append(position)
+    return begins
+
+
 def test_targets_lie_where_their_pixels_do(scene, batch):
     targets = make_pointing_targets([scene, scene], [LESSONS, LESSONS], batch["labels"])
+    first = first_of_each(targets)
 
-    assert targets.rows.tolist() == [0, 0, 0, 1, 1, 1]
+    assert targets.rows[first].tolist() == [0, 0, 0, 1, 1, 1]
     square = np.array([[12 * 8, 16 * 8, 4 * 8], [12 * 8, 16 * 8, 4 * 8]])
     both = square + np.array([[0, 0, 0], [0, 0, 8 * 16]])
     expected = [
@@ -58,31 +69,38 @@ def test_targets_lie_where_their_pixels_do(scene, batch):
         [0, 0, 0, 0, 0, 0, 1],
         [*(both / both.sum()).ravel(), 0],
     ]
-    assert targets.shares.numpy() == pytest.approx(np.array(expected * 2))
+    assert targets.shares[first].numpy() == pytest.approx(np.array(expected * 2))
+    assert targets.boxes[first[0]].tolist() == pytest.approx([4 / 48, 8 / 32, 36 / 48, 24 / 32])
+    assert targets.boxes[first[1:3]].isnan().all()
+    assert targets.weights.sum() == pytest.approx(6)
 
 
-def test_the_state_before_each_answer_points(scene, batch):
+def test_the_states_that_predict_an_answer_point(scene, batch):
     targets = make_pointing_targets([scene, scene], [LESSONS, LESSONS], batch["labels"])
     decode = build_tiny_mllm().tokenizer.decode
-    for row, place, answer in zip(
-        targets.rows.tolist(),
-        targets.places.tolist(),
-        [lesson.answer for lesson in LESSONS if lesson.mask_ids is not None] * 2,
-        strict=True,
+    first = first_of_each(targets)
+    for position, answer in zip(
+        first, [each.answer for each in LESSONS if each.mask_ids is not None] * 2, strict=True
     ):
-        ids = batch["input_ids"][row]
+        ids, place = batch["input_ids"][targets.rows[position]], int(targets.places[position])
         assert decode(ids[: place + 1]).endswith("<|im_start|>assistant\n")
         assert decode(ids[place + 1 :]).startswith(f"{answer}<|im_end|>")
+    # About one thing: every token of its answer. About none or two: the first alone.
+    ids = batch["input_ids"][0][targets.places[: first[1]] + 1]
+    assert decode(ids) == "[00 00 50 50]<|im_end|>"
+    assert first[2] - first[1] == 1
 
 
 def test_questions_that_were_cut_off_do_not_point(scene, batch):
     whole = make_pointing_targets([scene], [LESSONS], batch["labels"][:1])
-    cut = make_pointing_targets([scene], [LESSONS], batch["labels"][:1, : int(whole.places[1])])
-    assert cut.places.tolist() == whole.places[:1].tolist()
+    one = first_of_each(whole)[1]
+    cut = make_pointing_targets([scene], [LESSONS], batch["labels"][:1, : int(whole.places[one])])
+    assert cut.places.tolist() == whole.places[:one].tolist()
     none = make_pointing_targets([scene], [LESSONS], batch["labels"][:1, :20])
     head = PointingHead(8)
     is_image = torch.arange(20)[None] < 6
-    assert head(torch.randn(1, 20, 8), is_image, none)["pointing"] == 0
+    states = torch.randn(2, 1, 20, 8)
+    assert all(value == 0 for value in head(*states, is_image, none).values())
 
 
 def test_the_head_learns_to_find_what_is_asked(scene, batch):
@@ -91,16 +109,17 @@ def test_the_head_learns_to_find_what_is_asked(scene, batch):
     targets = make_pointing_targets([scene], [LESSONS[:1]], batch["labels"][:1])
     states = torch.zeros(1, batch["labels"].shape[1], 8)
     states[0, :7] = torch.eye(8)[:7]
-    states[0, targets.places[0]] = torch.eye(8)[7]
+    states[0, targets.places] = torch.eye(8)[7]
     is_image = torch.arange(states.shape[1])[None] < 6
     head = PointingHead(8)
     optimizer = torch.optim.Adam(head.parameters(), 0.02)
-    for _ in range(200):
+    for _ in range(300):
         optimizer.zero_grad()
-        figures = head(states, is_image, targets)
-        figures["pointing"].backward()
+        figures = head(states, states, is_image, targets)
+        (figures["pointing"] + figures["pointed_box"]).backward()
         optimizer.step()
     shares = targets.shares[0]
     entropy = -torch.xlogy(shares, shares).sum()
     assert figures["pointing"].item() == pytest.approx(entropy.item(), abs=0.02)
+    assert figures["pointed_box"].item() == pytest.approx(0, abs=0.02)
     assert figures["pointed_right"] == 1
