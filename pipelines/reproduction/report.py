@@ -98,7 +98,7 @@ def _compare(reports: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
             if by_grpo:
                 row.append(_spread([report[task][figure] for report in by_grpo]))
             rows.append(tuple(row))
-    after = f"after GRPO ({len(by_grpo)} seeds, mean ± deviation)"
+    after = f"after GRPO (mean ± deviation of {len(by_grpo)})"
     return _table((*header, after) if by_grpo else header, rows)
 
 
