@@ -149,10 +149,12 @@ class RolloutController:
 
     async def _produce(self, first: int, batches: dict[int, asyncio.Future[_Batch]]) -> None:
         for step in range(first, self._plan.num_steps):
+            begun = time.perf_counter()
             try:
                 version = max(first, step - self._config.max_staleness)
                 weights = await self._wait_for(version)
-                batches[step].set_result(await self._roll_out(step, version, weights))
+                batch = await self._roll_out(step, version, weights, begun)
+                batches[step].set_result(batch)
             except Exception as error:
                 for later in range(step, self._plan.num_steps):
                     batches[later].set_exception(RolloutError(str(error)))
@@ -167,8 +169,17 @@ class RolloutController:
             del self._weights[old]
         return self._weights[version]
 
-    async def _roll_out(self, step: int, version: int, weights: ray.ObjectRef) -> _Batch:
-        """Groups for a step: flat ones are replaced as long as `max_tries` allows."""
+    async def _roll_out(
+        self, step: int, version: int, weights: ray.ObjectRef, free_since: float
+    ) -> _Batch:
+        """Groups for a step: flat ones are replaced as long as `max_tries` allows.
+
+        Args:
+            step: that they are for.
+            version: of the weights.
+            weights: themselves.
+            free_since: when the actors had nothing more to do, for their idle share.
+        """
         wanted = self._plan.prompts_per_step
         limit = math.ceil(wanted * self._config.max_tries)
         begun, busy = time.perf_counter(), 0.0
@@ -190,8 +201,8 @@ class RolloutController:
         seconds = time.perf_counter() - begun
         figures = measure_groups(groups)
         figures["rollouts/tokens_per_second"] = figures.pop("num_sampled_tokens") / seconds
-        # Waiting for the trainer is part of the wall clock of a step, not of this.
-        figures["rollouts/idle_share"] = max(0.0, 1 - busy / (seconds * len(self._pool)))
+        available = (time.perf_counter() - free_since) * len(self._pool)
+        figures["rollouts/idle_share"] = max(0.0, 1 - busy / available)
         figures["rollouts/staleness"] = float(step - version)
         figures["rollouts/prompts_tried"] = float(len(groups))
         figures["rollouts/actors_replaced"] = float(self._pool.num_replaced)

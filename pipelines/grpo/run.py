@@ -303,7 +303,7 @@ def _build_job(
         training=config.training,
         temperature=config.rollouts.temperature,
         controller=controller,
-        is_audited=bool(checked.audited),
+        num_audited=len(checked.audited),
         output=output,
         loop=loop_config(
             config,

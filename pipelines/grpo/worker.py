@@ -43,8 +43,8 @@ class GrpoJob:
     """Of sampling."""
     controller: ActorHandle
     """Of the rollouts."""
-    is_audited: bool
-    """Whether there are held-out prompts."""
+    num_audited: int
+    """Held-out prompts; 0: no audit."""
     output: Place
     """Of the job, for the quarantine."""
     loop: LoopConfig
@@ -123,7 +123,7 @@ class _GrpoLoop(TrainingLoop[GroupBatch]):
         """The audit; the score is gIoU of true masks."""
         step = self.trainer.step
         tracker.log_json(f"responses/step-{step:08d}.json", tabulate_groups(self._shown))
-        if not self.job.is_audited:
+        if not self.job.num_audited:
             return UNRANKED
         self._publish()
         (score,) = gather_items([self._audit(tracker)] if self.rank == 0 else [])
@@ -134,7 +134,8 @@ class _GrpoLoop(TrainingLoop[GroupBatch]):
         answers = ray.get(self.job.controller.audit.remote(step))
         if not answers:
             return UNRANKED
-        figures = measure_audit(answers)
+        left_out = float(self.job.num_audited - len(answers))
+        figures = {**measure_audit(answers), "audit/num_left_out": left_out}
         tracker.log_metrics(figures, step)
         tracker.log_json(f"audit/step-{step:08d}.json", tabulate_audit(answers))
         if (picture := draw_audit(answers)) is not None:

@@ -96,12 +96,13 @@ def write_words(folder, rows, fingerprint):
 
 
 def write_inputs(folder, tokenizer_folder, fingerprint):
-    """A model, a tokenizer, conversations to train on, one without its image, and held-out ones."""
+    """A model, a tokenizer, conversations to train on and to audit; one of each has no image."""
     (folder / "tokenizer").symlink_to(tokenizer_folder)
     rows = [row(index) for index in range(24)]
     rows[5] |= {"image": None, "image_uri": "/nowhere/5.png"}
     write_conversations(folder / "train", rows, fingerprint)
-    held_out = [row(100 + index) for index in range(6)]
+    held_out = [row(100 + index) for index in range(7)]
+    held_out[6] |= {"image": None, "image_uri": "/nowhere/106.png"}
     write_conversations(folder / "held_out", held_out, fingerprint)
     write_words(folder / "held_out_words", held_out, fingerprint)
     save_guessing_model(folder / "model")

@@ -69,8 +69,11 @@ def test_the_right_mask_is_named_more_often(alone):
     assert of("rollouts/staleness") == [0.0] * 6
     for name in ("entropy", "clip_high_share", "reward/spread", "responses/well_formed_share"):
         assert len(of(name)) == 6, name
-    for name in ("rollouts/tokens_per_second", "rollouts/idle_share", "data_wait_share"):
+    for name in ("rollouts/tokens_per_second", "data_wait_share"):
         assert len(of(name)) == 6, name
+    idle = of("rollouts/idle_share")
+    assert len(idle) == 6
+    assert all(0 < share < 1 for share in idle[1:]), "they wait for the weights of the last step"
 
 
 def iou_by_hand(config, response):
@@ -92,6 +95,7 @@ def test_the_audit_shows_rewards_beside_true_masks(alone):
     of = histories(config, summary)
     audited = of("audit/g_iou")
     assert len(audited) == 2
+    assert of("audit/num_left_out") == [1, 1]
     assert summary.audit_g_iou == pytest.approx(max(audited))
     client = MlflowClient(config.tracking.uri)
     folder = client.download_artifacts(summary.run_id, "audit")
