@@ -110,8 +110,11 @@ class PointingHead(nn.Module):
         queries = self.query(states[rows, places])
         keys = self.key(states[is_image].view(len(states), -1, states.shape[-1]))
         nowhere = self.nothing.expand(len(keys), 1, -1)
-        keys = torch.cat([keys, nowhere], dim=1)[rows]
-        logits = (keys @ queries[:, :, None])[..., 0] * self.scale
+        keys = torch.cat([keys, nowhere], dim=1)
+        # With those of all conversations, then the own: indexing keys by rows would add up their
+        # gradients in any order.
+        all_logits = torch.einsum("kc,btc->kbt", queries, keys) * self.scale
+        logits = all_logits[torch.arange(len(rows), device=rows.device), rows]
         losses = -(shares * logits.log_softmax(1)).sum(1)
         is_right = shares.gather(1, logits.argmax(1, keepdim=True))[:, 0] > 0
         has_box = ~boxes.isnan().any(1)

