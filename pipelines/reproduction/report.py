@@ -20,7 +20,7 @@ MARKDOWN_FILE: Final = "report.md"
 _TITLE: Final = "Speaking in masks: the whole method"
 _FIGURES: Final = {
     "referring_segmentation": ("g_iou", "c_iou", "n_acc", "t_acc"),
-    "region_captioning": ("names_color", "names_shape"),
+    "region_captioning": ("names_color", "names_category"),
     "region_vqa": ("accuracy",),
     "grounded_conversation": ("mean_iou", "ap50", "recall"),
     "scene_graph": ("triplet_recall",),
