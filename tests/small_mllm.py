@@ -183,3 +183,21 @@ def _build_qwen2_5(tokenizer, tied):
         chat_template=_SYSTEM_TURN + _TURNS,
     )
     return Mllm(Qwen2_5_VLForConditionalGeneration(config).eval(), processor)
+
+
+def assert_learn_the_same(model, attention, one, other):
+    """Two batches give the same loss and gradients under an attention implementation."""
+    before = model.config._attn_implementation
+    results = []
+    try:
+        model.set_attn_implementation(attention)
+        for batch in (one, other):
+            model.zero_grad()
+            loss = model(**batch).loss
+            loss.backward()
+            results.append([loss.detach(), *(p.grad.clone() for p in model.parameters())])
+    finally:
+        model.set_attn_implementation(before)
+        model.zero_grad()
+    for expected, found in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)

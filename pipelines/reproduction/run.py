@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import ray
 from rich.console import Console
@@ -33,7 +33,6 @@ _STAGES_FILE: Final = "_stages.json"
 class ReproductionSummary:
     """What came of it."""
 
-    output: str
     report: str
     """Address of the page."""
     seconds: dict[str, float]
@@ -52,7 +51,7 @@ def run_reproduction(config: ReproduceConfig) -> ReproductionSummary:
     stages = plan_stages(config)
     tracking = check_tracking(config.tracking)
     known = manifest.read_json(output, _STAGES_FILE) or {"run_id": None, "finished": {}}
-    finished: dict[str, dict[str, object]] = known["finished"]
+    finished: dict[str, dict[str, Any]] = known["finished"]
     with RunTracker.open(tracking, known["run_id"], tags={"stage": STAGE}) as tracker:
         tracker.log_params(dataclasses.asdict(config))
         manifest.write_json(output, _STAGES_FILE, {**known, "run_id": tracker.run_id})
@@ -71,12 +70,11 @@ def run_reproduction(config: ReproduceConfig) -> ReproductionSummary:
             manifest.write_json(
                 output, _STAGES_FILE, {"run_id": tracker.run_id, "finished": finished}
             )
-        seconds_of = {stage.name: float(str(finished[stage.name]["seconds"])) for stage in stages}
+        seconds_of = {stage.name: finished[stage.name]["seconds"] for stage in stages}
         markdown = write_report(output, stages, seconds_of)
         tracker.log_text(MARKDOWN_FILE, markdown)
         tracker.log_metrics({f"seconds/{name}": s for name, s in seconds_of.items()}, step=0)
         return ReproductionSummary(
-            output=output.uri(),
             report=output.uri(HTML_FILE),
             seconds=seconds_of,
             run_id=tracker.run_id,

@@ -184,13 +184,25 @@ def pack(
     segments = torch.stack([row.segments(length) for row in rows])
     branches = _pad([row.join("branches") for row in rows])
     is_same = segments[:, :, None] == segments[:, None, :]
-    is_seen = (branches[:, None, :] == 0) | (branches[:, :, None] == branches[:, None, :])
-    is_earlier = torch.ones(length, length, dtype=torch.bool).tril()
-    attends = (is_same & is_seen & is_earlier)[:, None]
+    attends = (is_same & see_own_branch(branches))[:, None]
     if attention == "eager":  # added to the scores
         lowest = torch.finfo(torch.float32).min
         return {**batch, "attention_mask": torch.where(attends, 0.0, lowest)}
     return {**batch, "attention_mask": attends}
+
+
+def see_own_branch(branches: torch.Tensor) -> torch.Tensor:
+    """Who sees whom: every place what is before it, in the common part or in its own branch.
+
+    Args:
+        branches: int64, shape (B, S), 0 for the common part.
+
+    Returns:
+        bool, shape (B, S, S): rows see columns; each at least itself.
+    """
+    length = branches.shape[1]
+    is_seen = (branches[:, None, :] == 0) | (branches[:, :, None] == branches[:, None, :])
+    return is_seen & torch.ones(length, length, dtype=torch.bool).tril()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from samtok.mllm.collate import EncodedExample
+from samtok.mllm.collate import EncodedExample, see_own_branch
 from samtok.mllm.group_generation import SampledAnswer
 from samtok.mllm.model import Mllm
 
@@ -80,14 +80,13 @@ def make_group_batch(groups: Sequence[ScoredGroup], mllm: Mllm) -> GroupBatch:
     ]
     pad_token_id = mllm.tokenizer.pad_token_id
     positions = pad_sequence([row.positions.T for row in rows], batch_first=True)
+    segments = pad_sequence([row.segments for row in rows], batch_first=True, padding_value=-1)
     inputs = {
         "input_ids": pad_sequence(
             [row.input_ids for row in rows], batch_first=True, padding_value=pad_token_id
         ),
         "position_ids": positions.movedim(-1, 0),
-        "attention_mask": torch.stack([_who_sees_whom(row.segments, length) for row in rows])[
-            :, None
-        ],
+        "attention_mask": see_own_branch(segments)[:, None],
         "pixel_values": torch.cat([group.prompt.pixel_values for group in groups]),
         "image_grid_thw": torch.cat([group.prompt.image_grid_thw for group in groups]),
     }
@@ -131,11 +130,3 @@ def _lay_out(group: ScoredGroup) -> _Row:
         predictors.append(torch.cat([torch.tensor([len(prompt) - 1]), own + start]))
         start += length
     return _Row(torch.cat(ids), torch.cat(positions, dim=1), torch.cat(segments), predictors)
-
-
-def _who_sees_whom(segments: torch.Tensor, length: int) -> torch.Tensor:
-    """bool, (S, S): rows see columns. Padding sees itself, as a place that sees nothing is NaN."""
-    padded = torch.full((length,), -1)
-    padded[: len(segments)] = segments
-    is_seen = (padded == 0)[None] | (padded[None] == padded[:, None])
-    return is_seen & torch.ones(length, length, dtype=torch.bool).tril()

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from samtok.mllm.pretraining.lessons import relative_box
 from samtok.scenes import Scene
 from samtok.scenes.paint import COLORS, TEXTURES
 from samtok.scenes.plan import list_categories
@@ -49,11 +50,10 @@ def make_dense_targets(scenes: list[Scene]) -> DenseTargets:
         inside = scene.masks[:, CELL // 2 :: CELL, CELL // 2 :: CELL]
         for at in np.argsort([-thing.area for thing in scene.objects], kind="stable"):
             thing, cells = scene.objects[at], inside[at]
-            x0, y0, x1, y1 = thing.box
             labels[0, index][cells] = 1 + _COLORS.index(thing.color)
             labels[1, index][cells] = _CATEGORIES.index(thing.category)
             labels[2, index][cells] = _TEXTURES.index(thing.texture)
-            boxes[index][cells] = (x0 / width, y0 / height, (x1 + 1) / width, (y1 + 1) / height)
+            boxes[index][cells] = relative_box(scene, thing)
     color, category, texture = torch.from_numpy(labels)
     return DenseTargets(color, category, texture, torch.from_numpy(boxes))
 

@@ -61,10 +61,15 @@ def write_lessons(
 
 def format_box(scene: Scene, thing: SceneObject) -> str:
     """The box of a thing as text."""
+    edges = relative_box(scene, thing)
+    return "[" + " ".join(f"{min(99, int(100 * edge)):02d}" for edge in edges) + "]"
+
+
+def relative_box(scene: Scene, thing: SceneObject) -> tuple[float, float, float, float]:
+    """The box of a thing, xyxy, as fractions of the picture."""
     height, width = scene.image.shape[:2]
     x0, y0, x1, y1 = thing.box
-    edges = (x0 / width, y0 / height, (x1 + 1) / width, (y1 + 1) / height)
-    return "[" + " ".join(f"{min(99, int(100 * edge)):02d}" for edge in edges) + "]"
+    return x0 / width, y0 / height, (x1 + 1) / width, (y1 + 1) / height
 
 
 def _write_whole(

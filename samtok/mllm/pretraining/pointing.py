@@ -1,9 +1,9 @@
 """Supervision of the language model: which image tokens a question is about.
 
 To answer "Find the red circle." with a box, a model must first match the words with what the image
-tokens hold. Boxes as text teach that slowly, digit by digit. Here the state that predicts the first
-words of an answer are compared with those of the image tokens, after a layer in the middle, and the
-layer after it is to hold the box of what they point at.
+tokens hold. Boxes as text teach that slowly, digit by digit. Here the states that predict the words
+of an answer are compared with those of the image tokens, after a layer in the middle, and the layer
+after it is to hold the box of what they point at.
 
 Letters: B conversations, S tokens, T image tokens of each, C channels, K states that point.
 """
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from samtok.mllm.collate import IGNORED_LABEL
-from samtok.mllm.pretraining.lessons import Lesson
+from samtok.mllm.pretraining.lessons import Lesson, relative_box
 from samtok.scenes import Scene
 
 _TOKEN: Final = 16
@@ -140,10 +140,8 @@ def _find_answers(labels: Tensor) -> list[tuple[int, int]]:
 def _box(scene: Scene, mask_ids: Sequence[str]) -> tuple[float, ...]:
     if len(mask_ids) != 1:
         return (float("nan"),) * 4
-    height, width = scene.image.shape[:2]
     thing = next(thing for thing in scene.objects if thing.mask_id == mask_ids[0])
-    x0, y0, x1, y1 = thing.box
-    return x0 / width, y0 / height, (x1 + 1) / width, (y1 + 1) / height
+    return relative_box(scene, thing)
 
 
 def _share_out(scene: Scene, mask_ids: Sequence[str]) -> np.ndarray:

@@ -8,6 +8,7 @@ from PIL import Image
 from samtok.errors import InputError
 from samtok.mllm.collate import Example, collate, encode_example, encode_prompt, pack
 from samtok.tasks.conversation import Conversation, Message
+from tests.small_mllm import assert_learn_the_same
 
 SPAN = "<|mt_start|><|mt_0011|><|mt_0347|><|mt_end|>"
 FORMS = {
@@ -166,25 +167,12 @@ def test_packed_and_padded_batches_have_the_same_loss_and_gradient(small_mllm, i
     wide = np.concatenate([image, image[:, ::-1]], axis=1)
     encoded = encode_all(small_mllm, image) + encode_all(small_mllm, wide)[:3]
     capacity = 2 * max(map(len, encoded))
-    model = small_mllm.model
-    before = model.config._attn_implementation
-    results = []
-    try:
-        model.set_attn_implementation(attention)
-        for batch in (
-            collate(encoded, pad_token_id=0),
-            pack(encoded, capacity=capacity, pad_token_id=0, attention=attention),
-        ):
-            model.zero_grad()
-            loss = model(**batch).loss
-            loss.backward()
-            results.append([loss.detach(), *(p.grad.clone() for p in model.parameters())])
-    finally:
-        model.set_attn_implementation(before)
-        model.zero_grad()
-
-    for padded, packed in zip(*results, strict=True):
-        torch.testing.assert_close(packed, padded, rtol=1e-4, atol=1e-6)
+    assert_learn_the_same(
+        small_mllm.model,
+        attention,
+        collate(encoded, pad_token_id=0),
+        pack(encoded, capacity=capacity, pad_token_id=0, attention=attention),
+    )
 
 
 def test_packed_rows_are_full_and_hold_every_example_once(small_mllm, image):

@@ -9,6 +9,7 @@ import torch
 from samtok.mllm.collate import Example, collate, encode_example, encode_image, pack
 from samtok.mllm.shared_image import join, join_by_image
 from samtok.tasks.conversation import Conversation, Message
+from tests.small_mllm import assert_learn_the_same
 
 SPAN = "<|mt_start|><|mt_0011|><|mt_0347|><|mt_end|>"
 TALKS = (
@@ -43,28 +44,16 @@ def join_all(mllm, encoded):
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 def test_loss_and_gradient_are_those_of_the_conversations_apart(small_mllm, image, attention):
-    model = small_mllm.model
     apart = encode(small_mllm, image)
     others = encode(small_mllm, np.concatenate([image, image[:, ::-1]], axis=1), TALKS[:2])
     joined = [join_all(small_mllm, apart), join_all(small_mllm, others), others[0]]
     capacity = sum(map(len, joined[:2]))
-    before = model.config._attn_implementation
-    results = []
-    try:
-        model.set_attn_implementation(attention)
-        for batch in (
-            collate([*apart, *others, others[0]], pad_token_id=0),
-            pack(joined, capacity=capacity, pad_token_id=0, attention=attention),
-        ):
-            model.zero_grad()
-            loss = model(**batch).loss
-            loss.backward()
-            results.append([loss.detach(), *(p.grad.clone() for p in model.parameters())])
-    finally:
-        model.set_attn_implementation(before)
-        model.zero_grad()
-    for one, other in zip(*results, strict=True):
-        torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-6)
+    assert_learn_the_same(
+        small_mllm.model,
+        attention,
+        collate([*apart, *others, others[0]], pad_token_id=0),
+        pack(joined, capacity=capacity, pad_token_id=0, attention=attention),
+    )
 
 
 def test_each_sees_the_image_and_itself_at_its_own_places(small_mllm, image):
