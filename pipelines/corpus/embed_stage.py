@@ -35,6 +35,7 @@ class EmbedStage:
     def __init__(self, tokenizer: str, *, device: str, num_threads: int) -> None:
         torch.set_num_threads(num_threads)
         self._tokenizer = SAMTok.from_pretrained(tokenizer, device=device)
+        embed_blank(self._tokenizer)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Columns out for columns in."""
@@ -54,6 +55,16 @@ class EmbedStage:
             error.add_note(f"while embedding image {row['image_id']} ({row['image_uri']})")
             raise
         return row
+
+
+def embed_blank(tokenizer: SAMTok) -> ImageEmbeddings:
+    """One backbone pass over a blank image, before an actor takes any of the corpus.
+
+    From then on it holds the memory that it works with, and a device too small for that fails
+    before anything was read.
+    """
+    side = tokenizer.config.image_size
+    return tokenizer.embed(np.zeros((side, side, 3), dtype=np.uint8))
 
 
 def embed_pixels(tokenizer: SAMTok, image: pa.Table) -> ImageEmbeddings:

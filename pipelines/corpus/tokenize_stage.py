@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import torch
 
 from pipelines import columns
-from pipelines.corpus.embed_stage import embed_pixels, load_maps, quarantine_masks
+from pipelines.corpus.embed_stage import embed_blank, embed_pixels, load_maps, quarantine_masks
 from samtok.errors import InputError
 from samtok.masks import decode_rles
 from samtok.metrics.reconstruction import reconstruct
@@ -39,6 +40,7 @@ class TokenizeStage:
         torch.set_num_threads(num_threads)
         self._tokenizer = SAMTok.from_pretrained(tokenizer, device=device)
         self._reconstruct = reconstruct
+        self._rehearse()
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Columns out for columns in."""
@@ -48,6 +50,15 @@ class TokenizeStage:
             row = image.drop_columns(["pixels", *columns.EMBEDDING_MAPS]).to_pylist()[0]
             rows.append(self._tokenize(row, image))
         return pa.Table.from_pylist(rows, schema=columns.TOKENIZED)
+
+    def _rehearse(self) -> None:
+        """A blank image with one mask; see :func:`~pipelines.corpus.embed_stage.embed_blank`."""
+        embeddings = embed_blank(self._tokenizer)
+        whole_image = np.ones((1, *embeddings.sizes[0]), dtype=bool)
+        if self._reconstruct:
+            reconstruct(self._tokenizer, embeddings, whole_image)
+        else:
+            self._tokenizer.encode(embeddings, whole_image)
 
     def _tokenize(self, row: dict[str, Any], image: pa.Table) -> dict[str, Any]:
         row.update(codes=[], reconstruction_iou=[], was_embedded=False)

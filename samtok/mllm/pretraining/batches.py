@@ -76,7 +76,10 @@ class PretrainingBatches(Dataset[PretrainingBatch]):
         del inputs["attention_mask"]
         for name in ("input_ids", "labels", "position_ids"):
             inputs[name] = inputs[name][..., : config.max_tokens]
-        pointing = make_pointing_targets(scenes, lessons, inputs["labels"])
+        box_token_id = self._processor.tokenizer.convert_tokens_to_ids("[")
+        pointing = make_pointing_targets(
+            scenes, lessons, inputs["labels"], box_token_id=box_token_id
+        )
         return PretrainingBatch(inputs, targets, pointing)
 
 

@@ -23,6 +23,8 @@ class Lesson(NamedTuple):
     mask_ids: tuple[str, ...] | None
     """The things that it is about, none where nothing fits; None where it is about no certain ones,
     as a caption is."""
+    boxed: tuple[str, ...] = ()
+    """The things whose boxes are in the answer, in their order."""
 
 
 _LOCATE: Final = ("Where: {}?", "Find {}.", "Locate {}.", "Detect {}.", "Boxes of {}.")
@@ -77,14 +79,15 @@ def _write_whole(
 ) -> Iterable[Lesson]:
     if text.kind == "caption":
         yield Lesson(choose(_CAPTION, rng), text.text, None)
-        yield Lesson(choose(_GROUNDED, rng), _put_boxes(text, boxes), None)
+        phrases = [span.mask_ids for span in text.spans if span.role == "phrase"]
+        boxed = tuple(mask_id for ids in phrases for mask_id in _order(ids, boxes))
+        yield Lesson(choose(_GROUNDED, rng), _put_boxes(text, boxes), None, boxed)
 
 
 def _write_referring(
     text: SceneText, boxes: dict[str, str], rng: np.random.Generator
 ) -> Iterable[Lesson]:
-    question = choose(_LOCATE, rng).format(text.text)
-    yield Lesson(question, _list_boxes(text.mask_ids, boxes), text.mask_ids)
+    yield _locate(choose(_LOCATE, rng).format(text.text), text.mask_ids, boxes)
 
 
 def _write_region(
@@ -118,8 +121,7 @@ def _write_rounds(
 ) -> Iterable[Lesson]:
     """The first instruction; later ones lean on its answer."""
     first = next(span for span in text.spans if span.role == "instruction")
-    question = text.text[first.start : first.end]
-    yield Lesson(question, _list_boxes(first.mask_ids, boxes), first.mask_ids)
+    yield _locate(text.text[first.start : first.end], first.mask_ids, boxes)
 
 
 def _write_nothing(
@@ -145,15 +147,26 @@ def _name(thing: SceneObject, box: str, rng: np.random.Generator) -> Lesson:
     return Lesson(choose(_NAME, rng).format(box), answer, (thing.mask_id,))
 
 
+def _locate(question: str, mask_ids: tuple[str, ...], boxes: dict[str, str]) -> Lesson:
+    return Lesson(question, _list_boxes(mask_ids, boxes), mask_ids, _order(mask_ids, boxes))
+
+
 def _list(scene: Scene, boxes: dict[str, str], rng: np.random.Generator) -> Lesson:
-    things = sorted(scene.objects, key=lambda thing: boxes[thing.mask_id])
-    lines = (f"{boxes[t.mask_id]} {t.texture} {t.color} {t.category}" for t in things)
-    return Lesson(choose(_LIST, rng), "\n".join(lines) or "Nothing.", None)
+    things = {thing.mask_id: thing for thing in scene.objects}
+    order = _order(tuple(things), boxes)
+    lines = (
+        f"{boxes[i]} {things[i].texture} {things[i].color} {things[i].category}" for i in order
+    )
+    return Lesson(choose(_LIST, rng), "\n".join(lines) or "Nothing.", None, order)
+
+
+def _order(mask_ids: Sequence[str], boxes: dict[str, str]) -> tuple[str, ...]:
+    """Left to right."""
+    return tuple(sorted(mask_ids, key=lambda mask_id: boxes[mask_id]))
 
 
 def _list_boxes(mask_ids: Sequence[str], boxes: dict[str, str]) -> str:
-    """Left to right."""
-    return " ".join(sorted(boxes[mask_id] for mask_id in mask_ids)) or _NOWHERE
+    return " ".join(boxes[mask_id] for mask_id in _order(mask_ids, boxes)) or _NOWHERE
 
 
 def _put_boxes(text: SceneText, boxes: dict[str, str]) -> str:

@@ -1,9 +1,10 @@
 """Supervision of the language model: which image tokens a question is about.
 
 To answer "Find the red circle." with a box, a model must first match the words with what the image
-tokens hold. Boxes as text teach that slowly, digit by digit. Here the states that predict the words
-of an answer are compared with those of the image tokens, after a layer in the middle, and the layer
-after it is to hold the box of what they point at.
+tokens hold. Boxes as text teach that slowly, digit by digit. Here the states from which an answer
+or a box in it begins are compared with those of the image tokens, after a layer in the middle, and
+the layer after it is to hold the box of what they point at. Those within a box do not point: its
+first digits would tell them where.
 
 Letters: B conversations, S tokens, T image tokens of each, C channels, K states that point.
 """
@@ -31,10 +32,8 @@ class PointingTargets(NamedTuple):
     rows: Tensor
     """int64, shape (K,): the conversation each state is in."""
     places: Tensor
-    """int64, shape (K,): its token. Where a question is about one thing, all that predict its
-    answer; of other questions the one that predicts the first token."""
-    weights: Tensor
-    """float32, shape (K,): those of a question sum to 1."""
+    """int64, shape (K,): its token, one that predicts the first token of an answer or the first
+    digit of a box."""
     shares: Tensor
     """float32, shape (K, T + 1): how the targets' pixels lie on the image tokens, row by row; the
     last is 1 where there is no target. Sums to 1."""
@@ -43,7 +42,11 @@ class PointingTargets(NamedTuple):
 
 
 def make_pointing_targets(
-    scenes: Sequence[Scene], lessons: Sequence[Sequence[Lesson]], labels: Tensor
+    scenes: Sequence[Scene],
+    lessons: Sequence[Sequence[Lesson]],
+    labels: Tensor,
+    *,
+    box_token_id: int,
 ) -> PointingTargets:
     """Where the questions that are about certain things are, and where these are.
 
@@ -51,25 +54,26 @@ def make_pointing_targets(
         scenes: B, of one size.
         lessons: of each scene, as they are asked.
         labels: int64, shape (B, S), of their conversations, possibly cut off.
+        box_token_id: of ``[``, with which a box begins.
     """
     rows: list[int] = []
     places: list[int] = []
-    weights, shares, boxes = [], [], []
+    shares, boxes = [], []
     for row, (scene, asked) in enumerate(zip(scenes, lessons, strict=True)):
         for lesson, (start, end) in zip(asked, _find_answers(labels[row]), strict=False):
-            if lesson.mask_ids is None:
-                continue
-            number = end - start if len(lesson.mask_ids) == 1 else 1
-            rows += [row] * number
-            places += range(start - 1, start - 1 + number)
-            weights += [1 / number] * number
-            shares += [_share_out(scene, lesson.mask_ids)] * number
-            boxes += [_box(scene, lesson.mask_ids)] * number
+            pointed = [] if lesson.mask_ids is None else [(start - 1, lesson.mask_ids)]
+            opened = start + (labels[row, start:end] == box_token_id).nonzero()[:, 0]
+            things = [(mask_id,) for mask_id in lesson.boxed]
+            pointed += zip(opened.tolist(), things, strict=False)
+            for place, mask_ids in pointed:
+                rows.append(row)
+                places.append(place)
+                shares.append(_share_out(scene, mask_ids))
+                boxes.append(_box(scene, mask_ids))
     num_tokens = scenes[0].image[::_TOKEN, ::_TOKEN, 0].size
     return PointingTargets(
         torch.tensor(rows, dtype=torch.long),
         torch.tensor(places, dtype=torch.long),
-        torch.tensor(weights),
         torch.from_numpy(np.array(shares, np.float32).reshape(-1, num_tokens + 1)),
         torch.tensor(boxes).view(-1, 4),
     )
@@ -102,11 +106,11 @@ class PointingHead(nn.Module):
             targets: of the batch.
 
         Returns:
-            Scalars, means over questions (0 without any): ``pointing`` (cross entropy),
-            ``pointed_box`` (L1, of questions about one thing), and ``pointed_right``, the share
+            Scalars, means over states (0 without any): ``pointing`` (cross entropy),
+            ``pointed_box`` (L1, of those that point at one thing), and ``pointed_right``, the share
             whose likeliest place is one of a target, or nowhere where there is none.
         """
-        rows, places, weights, shares, boxes = targets
+        rows, places, shares, boxes = targets
         queries = self.query(states[rows, places])
         keys = self.key(states[is_image].view(len(states), -1, states.shape[-1]))
         nowhere = self.nothing.expand(len(keys), 1, -1)
@@ -120,14 +124,14 @@ class PointingHead(nn.Module):
         has_box = ~boxes.isnan().any(1)
         distances = (self.box(later_states[rows, places]) - boxes)[has_box].abs().mean(1)
         return {
-            "pointing": _mean(losses, weights),
-            "pointed_box": _mean(distances, weights[has_box]),
-            "pointed_right": _mean(is_right.float(), weights),
+            "pointing": _mean(losses),
+            "pointed_box": _mean(distances),
+            "pointed_right": _mean(is_right.float()),
         }
 
 
-def _mean(values: Tensor, weights: Tensor) -> Tensor:
-    return (values * weights).sum() / weights.sum().clamp(min=1)
+def _mean(values: Tensor) -> Tensor:
+    return values.sum() / max(1, len(values))
 
 
 def _find_answers(labels: Tensor) -> list[tuple[int, int]]:

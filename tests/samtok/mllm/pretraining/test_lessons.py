@@ -66,8 +66,21 @@ def test_an_expression_without_target_is_nowhere():
     assert answers(lessons_of(text_of("referring", "green moon")), "green moon") == ["Nowhere."]
 
 
+def test_a_lesson_knows_whose_boxes_its_answer_has():
+    scene = generate_scene(8, split="val")
+    of_box = {format_box(scene, thing): thing.mask_id for thing in scene.objects}
+    assert len(of_box) == len(scene.objects)
+    kinds = set()
+    for seed in range(20):
+        for lesson in write_lessons(scene, describe_scene(scene), np.random.default_rng(seed), 20):
+            boxes = BOX.findall(lesson.answer)
+            assert [of_box[box] for box in boxes] == list(lesson.boxed)
+            kinds.add((lesson.mask_ids is None, len(boxes) > 1))
+    assert kinds == {(False, False), (False, True), (True, False), (True, True)}
+
+
 def test_a_thing_is_named_by_its_box():
-    named = {q: a for q, a, _ in lessons_of() if q.startswith(("Name", "What is at"))}
+    named = {q: a for q, a, *_ in lessons_of() if q.startswith(("Name", "What is at"))}
     assert {a for q, a in named.items() if SQUARE in q} == {"plain red square"}
     assert {a for q, a in named.items() if STAR in q} == {"plain blue star"}
 
@@ -78,14 +91,14 @@ def test_a_relation_is_asked_between_two_boxes():
         ("The square", ("0",), "subject"), ("is left of", (), "predicate"),
         ("the star", ("1",), "object"),
     )  # fmt: skip
-    asked = [(q, a) for q, a, _ in lessons_of(text) if a == "is left of"]
+    asked = [(q, a) for q, a, *_ in lessons_of(text) if a == "is left of"]
     assert len(asked) == 1
     assert BOX.findall(asked[0][0]) == [SQUARE, STAR]
 
 
 def test_of_an_empty_scene_there_is_something_to_say():
     empty = dataclasses.replace(make_scene(), objects=(), masks=np.zeros((0, 100, 200), bool))
-    ((_, answer, _),) = write_lessons(empty, (), np.random.default_rng(0), 5)
+    ((_, answer, *_),) = write_lessons(empty, (), np.random.default_rng(0), 5)
     assert answer == "Nothing."
 
 
@@ -96,7 +109,7 @@ def test_at_most_one_lesson_is_about_the_whole_picture():
     for seed in range(20):
         lessons = write_lessons(scene, texts, np.random.default_rng(seed), 6)
         wholes = [
-            a for _, a, _ in lessons if "\n" in a or BOX.sub("", a).replace(" ,", ",") in captions
+            a for _, a, *_ in lessons if "\n" in a or BOX.sub("", a).replace(" ,", ",") in captions
         ]
         assert len(wholes) <= 1
         assert len(lessons) <= 6

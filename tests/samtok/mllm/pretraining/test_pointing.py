@@ -14,10 +14,10 @@ from samtok.mllm.tiny import build_tiny_mllm
 from samtok.scenes import generate_scene
 
 LESSONS = (
-    Lesson("Find the square.", "[00 00 50 50]", ("0",)),
+    Lesson("Find the square.", "[00 00 50 50]", ("0",), ("0",)),
     Lesson("Describe the picture.", "Nothing much.", None),
     Lesson("Find the moon.", "Nowhere.", ()),
-    Lesson("Find all.", "[00 00 50 50] [50 00 99 99]", ("0", "1")),
+    Lesson("Find all.", "[00 00 50 50] [50 00 99 99]", ("0", "1"), ("0", "1")),
 )
 
 
@@ -47,66 +47,68 @@ def batch(scene):
     return collate([encoded, encoded], pad_token_id=0)
 
 
-def first_of_each(targets):
-    """Positions of the first state of every question."""
-    begins = [0]
-    for position in range(1, len(targets.rows)):
-        follows = targets.places[position] == targets.places[position - 1] + 1
-        if not follows or targets.rows[position] != targets.rows[position - 1]:
-            begins.append(position)
-    return begins
+@pytest.fixture(scope="module")
+def box_token_id():
+    return build_tiny_mllm().tokenizer.convert_tokens_to_ids("[")
 
 
-def test_targets_lie_where_their_pixels_do(scene, batch):
-    targets = make_pointing_targets([scene, scene], [LESSONS, LESSONS], batch["labels"])
-    first = first_of_each(targets)
+def test_targets_lie_where_their_pixels_do(scene, batch, box_token_id):
+    targets = make_pointing_targets(
+        [scene, scene], [LESSONS, LESSONS], batch["labels"], box_token_id=box_token_id
+    )
 
-    assert targets.rows[first].tolist() == [0, 0, 0, 1, 1, 1]
-    square = np.array([[12 * 8, 16 * 8, 4 * 8], [12 * 8, 16 * 8, 4 * 8]])
-    both = square + np.array([[0, 0, 0], [0, 0, 8 * 16]])
-    expected = [
-        [*(square / square.sum()).ravel(), 0],
-        [0, 0, 0, 0, 0, 0, 1],
-        [*(both / both.sum()).ravel(), 0],
-    ]
-    assert targets.shares[first].numpy() == pytest.approx(np.array(expected * 2))
-    assert targets.boxes[first[0]].tolist() == pytest.approx([4 / 48, 8 / 32, 36 / 48, 24 / 32])
-    assert targets.boxes[first[1:3]].isnan().all()
-    assert targets.weights.sum() == pytest.approx(6)
+    first = np.array([[12 * 8, 16 * 8, 4 * 8], [12 * 8, 16 * 8, 4 * 8]])
+    second = np.array([[0, 0, 0], [0, 0, 8 * 16]])
+    on_first, on_second, on_both = (
+        [*(counts / counts.sum()).ravel(), 0] for counts in (first, second, first + second)
+    )
+    nowhere = [0, 0, 0, 0, 0, 0, 1]
+    expected = [on_first, on_first, nowhere, on_both, on_first, on_second]
+    assert targets.rows.tolist() == [0] * 6 + [1] * 6
+    assert targets.shares.numpy() == pytest.approx(np.array(expected * 2))
+    first_box, second_box = (4 / 48, 8 / 32, 36 / 48, 24 / 32), (40 / 48, 16 / 32, 1, 1)
+    assert targets.boxes[[0, 1, 4, 5]].numpy() == pytest.approx(
+        np.array([first_box, first_box, first_box, second_box])
+    )
+    assert targets.boxes[2:4].isnan().all()
 
 
-def test_the_states_that_predict_an_answer_point(scene, batch):
-    targets = make_pointing_targets([scene, scene], [LESSONS, LESSONS], batch["labels"])
+def test_the_states_from_which_answers_and_boxes_begin_point(scene, batch, box_token_id):
+    targets = make_pointing_targets(
+        [scene, scene], [LESSONS, LESSONS], batch["labels"], box_token_id=box_token_id
+    )
     decode = build_tiny_mllm().tokenizer.decode
-    first = first_of_each(targets)
-    for position, answer in zip(
-        first, [each.answer for each in LESSONS if each.mask_ids is not None] * 2, strict=True
-    ):
-        ids, place = batch["input_ids"][targets.rows[position]], int(targets.places[position])
-        assert decode(ids[: place + 1]).endswith("<|im_start|>assistant\n")
-        assert decode(ids[place + 1 :]).startswith(f"{answer}<|im_end|>")
-    # About one thing: every token of its answer. About none or two: the first alone.
-    ids = batch["input_ids"][0][targets.places[: first[1]] + 1]
-    assert decode(ids) == "[00 00 50 50]<|im_end|>"
-    assert first[2] - first[1] == 1
+    around = [
+        (decode(ids[: place + 1]), decode(ids[place + 1 :]))
+        for ids, place in zip(batch["input_ids"][targets.rows], targets.places, strict=True)
+    ]
+    ends = ["assistant\n", "assistant\n[", "assistant\n", "assistant\n", "\n[", "50] ["] * 2
+    begins = ["[00", "00 00 50 50]", "Nowhere", "[00", "00 00 50 50] [", "50 00 99 99]"] * 2
+    for (before, after), end, begin in zip(around, ends, begins, strict=True):
+        assert before.endswith(end)
+        assert after.startswith(begin)
 
 
-def test_questions_that_were_cut_off_do_not_point(scene, batch):
-    whole = make_pointing_targets([scene], [LESSONS], batch["labels"][:1])
-    one = first_of_each(whole)[1]
-    cut = make_pointing_targets([scene], [LESSONS], batch["labels"][:1, : int(whole.places[one])])
-    assert cut.places.tolist() == whole.places[:one].tolist()
-    none = make_pointing_targets([scene], [LESSONS], batch["labels"][:1, :20])
+def test_questions_that_were_cut_off_do_not_point(scene, batch, box_token_id):
+    labels = batch["labels"][:1]
+    whole = make_pointing_targets([scene], [LESSONS], labels, box_token_id=box_token_id)
+    cut = make_pointing_targets(
+        [scene], [LESSONS], labels[:, : int(whole.places[2])], box_token_id=box_token_id
+    )
+    assert cut.places.tolist() == whole.places[:2].tolist()
+    none = make_pointing_targets([scene], [LESSONS], labels[:, :20], box_token_id=box_token_id)
     head = PointingHead(8)
     is_image = torch.arange(20)[None] < 6
     states = torch.randn(2, 1, 20, 8)
     assert all(value == 0 for value in head(*states, is_image, none).values())
 
 
-def test_the_head_learns_to_find_what_is_asked(scene, batch):
+def test_the_head_learns_to_find_what_is_asked(scene, batch, box_token_id):
     """Each image token has a direction of its own, and a question that of what it is about."""
     torch.manual_seed(0)
-    targets = make_pointing_targets([scene], [LESSONS[:1]], batch["labels"][:1])
+    targets = make_pointing_targets(
+        [scene], [LESSONS[:1]], batch["labels"][:1], box_token_id=box_token_id
+    )
     states = torch.zeros(1, batch["labels"].shape[1], 8)
     states[0, :7] = torch.eye(8)[:7]
     states[0, targets.places] = torch.eye(8)[7]
