@@ -44,7 +44,12 @@ SFT_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
         "conversations_per_window": 240,
         "batching": "packed",
         "max_length": 768,
-        "training": {"num_steps": 4000, "optimizer": "muon", "learning_rate": 1e-3},
+        "training": {
+            "num_steps": 4000,
+            "optimizer": "muon",
+            "learning_rate": 1e-3,
+            "code_rows": "codebook",
+        },
     },
     "lora": {
         "conversations_per_step": 128,

@@ -13,6 +13,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from pipelines.cluster import connect
 from pipelines.setting_checks import at_least, divides
 from pipelines.storage import Place, find_source
@@ -141,7 +143,7 @@ class _Checked:
     mixture: Mixture
     processor: bytes
     reference: MaskTokenizerReference
-    codebook_size: int
+    codebooks: np.ndarray
     tracking: TrackingConfig
 
 
@@ -220,7 +222,7 @@ def check_sft(config: TrainSftConfig) -> _Checked:
         mixture=mixture,
         processor=pickle.dumps(processor),
         reference=MaskTokenizerReference(name=config.tokenizer, fingerprint=tokenizer.fingerprint),
-        codebook_size=tokenizer.config.codebook_size,
+        codebooks=tokenizer.copy_codebooks()[0],
         tracking=check_tracking(config.tracking),
     )
 
@@ -228,15 +230,17 @@ def check_sft(config: TrainSftConfig) -> _Checked:
 def _build_job(
     config: TrainSftConfig, checked: _Checked, output: Place, run_id: str | None
 ) -> SftJob:
+    codebook_size = checked.codebooks.shape[1]
     return SftJob(
         model=find_source(config.model),
+        codebooks=checked.codebooks if config.training.code_rows == "codebook" else None,
         training=config.training,
         stage=SftLoadStage(
             corpora=checked.corpora,
             mixture=checked.mixture,
             images_per_lane=config.conversations_per_lane,
             processor=checked.processor,
-            codebook_size=checked.codebook_size,
+            codebook_size=codebook_size,
             max_length=config.max_length,
             batching=config.batching,
         ),
@@ -246,7 +250,7 @@ def _build_job(
             conversations_per_batch=config.conversations_per_lane,
             max_length=config.max_length,
             tokenizer=find_source(config.tokenizer),
-            codebook_size=checked.codebook_size,
+            codebook_size=codebook_size,
             samples_per_task=config.samples_per_task,
             generation=GenerationConfig(max_new_tokens=config.max_new_tokens),
         ),

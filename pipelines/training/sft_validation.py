@@ -95,7 +95,7 @@ class SftValidation:
             chunk = itertools.islice(rows, self.conversations_per_batch)
             good = list(self._encode(chunk, processor))
             examples = [example for _, example in good] or [filler]
-            losses, places = trainer.measure(make_batch(examples, trainer.mllm))
+            losses, places, _ = trainer.measure(make_batch(examples, trainer.mllm))
             sums = torch.zeros(len(examples), device=losses.device).index_add(0, places, losses)
             counts = torch.bincount(places, minlength=len(examples))
             tasks = [task for task, _ in good]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import ray.train.torch
 import torch
 
@@ -31,6 +32,8 @@ class SftJob:
 
     model: str
     """What the training starts from."""
+    codebooks: np.ndarray | None
+    """Of the mask tokenizer, for the rows of new words; None: these start as noise."""
     training: SftConfig
     stage: SftLoadStage
     validation: SftValidation
@@ -47,13 +50,15 @@ def train_worker(job: SftJob) -> None:
     run_worker(job.loop, lambda rank, num_workers: _SftLoop(job, rank, num_workers))
 
 
-def start_trainer(model: str, config: SftConfig, device: torch.device) -> SftTrainer:
+def start_trainer(
+    model: str, config: SftConfig, device: torch.device, codebooks: np.ndarray | None
+) -> SftTrainer:
     """What a training starts from: the model in float32, its vocabulary extended.
 
     Raises:
         CheckpointError: it cannot be loaded.
     """
-    mllm = load_extended(model, device, seed=config.seed)
+    mllm = load_extended(model, device, seed=config.seed, codebooks=codebooks)
     return SftTrainer(mllm, config, device=device, dtype=choose_dtype("auto", device))
 
 
@@ -63,7 +68,8 @@ class _SftLoop(TrainingLoop[SftBatch]):
     def __init__(self, job: SftJob, rank: int, num_workers: int) -> None:
         self.job = job
         self.lanes = lanes_of(job.stage.mixture.num_lanes, rank, num_workers)
-        self.trainer = start_trainer(job.model, job.training, ray.train.torch.get_device())
+        device = ray.train.torch.get_device()
+        self.trainer = start_trainer(job.model, job.training, device, job.codebooks)
         self._rejected: list[dict[str, Any]] = []
         super().__init__(job.loop, self.trainer, rank)
 

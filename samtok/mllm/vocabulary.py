@@ -12,10 +12,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 import torch
 from tokenizers import AddedToken
 
 from samtok.errors import ConfigError
+from samtok.mllm.codebook_rows import make_codebook_rows
 from samtok.mllm.model import Mllm, load_mllm
 from samtok.words import CODEBOOK_SIZE, list_mask_words
 
@@ -40,7 +42,9 @@ class MaskTokenIds:
 
 
 @torch.no_grad()
-def extend_vocabulary(model: Any, processor: Any, *, seed: int = 0) -> bool:
+def extend_vocabulary(
+    model: Any, processor: Any, *, seed: int = 0, codebooks: np.ndarray | None = None
+) -> bool:
     """Add the mask words to a tokenizer and give each a row in the model's tables.
 
     New rows start at mean + 0.02 · N(0, 1) · deviation, per channel over the rows of the tokens
@@ -51,6 +55,8 @@ def extend_vocabulary(model: Any, processor: Any, *, seed: int = 0) -> bool:
         model: of transformers, changed in place; optimizers are made after this call.
         processor: of the model; its tokenizer is changed in place.
         seed: of the noise.
+        codebooks: of the mask tokenizer, shape (2, K, D): new rows of the code words start as
+            :mod:`samtok.mllm.codebook_rows` makes them instead.
 
     Returns:
         Whether the model was already extended, as the published ones are.
@@ -73,12 +79,23 @@ def extend_vocabulary(model: Any, processor: Any, *, seed: int = 0) -> bool:
     new_rows = sorted(new_ids.union(range(num_rows, len(tables[0]))))
     generator = torch.Generator().manual_seed(seed)
     for table in tables:
-        table[new_rows] = _draw_rows(table[old_rows], len(new_rows), generator).to(table)
+        old = table[old_rows].float().cpu()
+        table[new_rows] = _draw_rows(old, len(new_rows), generator).to(table)
+        if codebooks is not None:
+            ids = mask_token_ids(tokenizer)
+            code_rows = make_codebook_rows(codebooks, old, seed=seed).to(table)
+            for book, rows in zip((ids.book_0, ids.book_1), code_rows, strict=True):
+                table[book[: len(rows)]] = rows
     return False
 
 
 def load_extended(
-    source: str, device: str | torch.device, *, dtype: str | torch.dtype = torch.float32, seed: int
+    source: str,
+    device: str | torch.device,
+    *,
+    dtype: str | torch.dtype = torch.float32,
+    seed: int,
+    codebooks: np.ndarray | None = None,
 ) -> Mllm:
     """Load a model and make sure that it has the mask words, as every training starts.
 
@@ -87,12 +104,13 @@ def load_extended(
         device: as :func:`~samtok.mllm.model.load_mllm` takes it.
         dtype: of the weights.
         seed: of new rows.
+        codebooks: as for :func:`extend_vocabulary`.
 
     Raises:
         CheckpointError: it cannot be loaded.
     """
     mllm = load_mllm(source, device=device, dtype=dtype)
-    extend_vocabulary(mllm.model, mllm.processor, seed=seed)
+    extend_vocabulary(mllm.model, mllm.processor, seed=seed, codebooks=codebooks)
     return mllm
 
 
@@ -137,6 +155,5 @@ def mask_token_ids(tokenizer: Any) -> MaskTokenIds:
 
 
 def _draw_rows(old: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:
-    old = old.float().cpu()
     noise = torch.randn(count, old.shape[1], generator=generator)
     return old.mean(0) + NOISE_SCALE * noise * old.std(0)

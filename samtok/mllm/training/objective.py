@@ -23,6 +23,8 @@ class AnswerLosses(NamedTuple):
     """float32, shape (K,), nats."""
     rows: torch.Tensor
     """int64, shape (K,): the row each is in."""
+    token_ids: torch.Tensor
+    """int64, shape (K,): which word each is."""
 
 
 class AnswerObjective(nn.Module):
@@ -53,8 +55,9 @@ class AnswerObjective(nn.Module):
         with autocast(labels.device, self._dtype):
             hidden = self.model.model(**inputs, use_cache=False).last_hidden_state
             logits = self.model.get_output_embeddings()(hidden[:, :-1][has_label])
-        losses = F.cross_entropy(logits.float(), labels[has_label], reduction="none")
-        return AnswerLosses(losses, has_label.nonzero()[:, 0])
+        token_ids = labels[has_label]
+        losses = F.cross_entropy(logits.float(), token_ids, reduction="none")
+        return AnswerLosses(losses, has_label.nonzero()[:, 0], token_ids)
 
 
 def count_answer_tokens(inputs: Mapping[str, torch.Tensor]) -> int:

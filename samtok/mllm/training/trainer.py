@@ -17,6 +17,7 @@ from samtok.mllm.training.base import MllmTrainer
 from samtok.mllm.training.batches import SftBatch
 from samtok.mllm.training.config import SftConfig
 from samtok.mllm.training.objective import AnswerLosses, AnswerObjective, count_answer_tokens
+from samtok.mllm.vocabulary import mask_token_ids
 from samtok.training.collectives import num_processes, sum_over_processes
 from samtok.training.lanes import first_lane, seed_of_lane
 from samtok.training.sharding import without_sync
@@ -42,6 +43,8 @@ class SftTrainer(MllmTrainer):
     ) -> None:
         self.config = config
         super().__init__(mllm, config, lambda model: AnswerObjective(model, dtype), device=device)
+        ids = mask_token_ids(mllm.tokenizer)
+        self._code_ids = torch.cat([ids.book_0, ids.book_1]).to(device)
 
     def train_step(self, lanes: Sequence[SftBatch]) -> dict[str, float]:
         """One optimizer step on this process's lanes of the batch.
@@ -51,24 +54,31 @@ class SftTrainer(MllmTrainer):
                 process.
 
         Returns:
-            Loss per answer token (of the whole batch, the same on every process), gradient norm,
-            learning rate, and the numbers of conversations, tokens and answer tokens.
+            Loss per answer token (of the whole batch, the same on every process), that of mask
+            words alone (``word_loss``: per code word; left out where no answer has any), gradient
+            norm, learning rate, and the numbers of conversations, tokens and answer tokens.
         """
         self._model.train()
         batches = [batch.to(self.device) for batch in lanes]
         conversations, tokens, answer_tokens = self._count(batches)
         first, last = first_lane(len(lanes)), len(lanes) - 1
-        loss = torch.zeros((), device=self.device)
+        sums = torch.zeros(3, device=self.device)  # losses; those of code words; how many these are
         for position, batch in enumerate(batches):
             torch.manual_seed(seed_of_lane(self.config.seed, self.step, first + position))
             with without_sync(self._parallel, waits=position < last):
-                share = self._parallel(batch.inputs).losses.sum() / answer_tokens
-                (share * num_processes()).backward()  # data-parallel training averages gradients
-            loss += share.detach()
+                losses, _, token_ids = self._parallel(batch.inputs)
+                # Data-parallel training averages gradients.
+                (losses.sum() / answer_tokens * num_processes()).backward()
+            of_words = losses.detach()[torch.isin(token_ids, self._code_ids)]
+            sums += torch.stack(
+                [losses.detach().sum(), of_words.sum(), losses.new_tensor(len(of_words))]
+            )
         taken = self._optimize()
         self.step += 1
+        loss, word_loss, words = sum_over_processes(sums).tolist()
         return {
-            "loss": float(sum_over_processes(loss)),
+            "loss": loss / answer_tokens,
+            **({"word_loss": word_loss / words} if words else {}),
             **taken,
             "num_conversations": float(conversations),
             "num_tokens": float(tokens),

@@ -4,6 +4,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+import torch
+
+from pipelines.corpus.embed_stage import EmbedStage
+from pipelines.corpus.tokenize_stage import TokenizeStage
+from samtok.tokenizer import SAMTok
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -26,3 +33,30 @@ def test_cpu_workers_run_without_torch():
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["False"], done.stderr
+
+
+@pytest.mark.parametrize(
+    ("stage", "options"),
+    [
+        (EmbedStage, {}),
+        (TokenizeStage, {"reconstruct": False}),
+        (TokenizeStage, {"reconstruct": True}),
+    ],
+)
+@pytest.mark.parametrize("part", ["embed", "encode", "decode"])
+def test_a_device_too_small_for_the_work_fails_before_any_image_is_read(
+    stage, options, part, monkeypatch
+):
+    def run_out_of_memory(*args, **kwargs):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(SAMTok, part, run_out_of_memory)
+    used = ["embed"]
+    if stage is TokenizeStage:
+        used += ["encode", "decode"] if options["reconstruct"] else ["encode"]
+    arguments = {"device": "cpu", "num_threads": torch.get_num_threads(), **options}
+    if part in used:
+        with pytest.raises(torch.OutOfMemoryError):
+            stage("tiny", **arguments)
+    else:
+        stage("tiny", **arguments)

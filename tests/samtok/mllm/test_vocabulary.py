@@ -1,9 +1,12 @@
+import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import pdist
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from samtok.errors import ConfigError
 from samtok.mllm import extend_vocabulary, mask_token_ids, save_mllm
+from samtok.tokenizer import SAMTok
 from samtok.words import format_codes, list_mask_words
 from tests.small_mllm import FAMILIES, PADDING_ROWS, build_small_mllm, build_tokenizer
 
@@ -105,6 +108,35 @@ def test_the_seed_decides_the_new_rows():
         tables.append(_tables(mllm)[0])
     assert torch.equal(tables[0], tables[1])
     assert not torch.equal(tables[0], tables[2])
+
+
+def test_rows_of_codes_lie_as_the_codes_do(fresh):
+    """Same angles and, within a book, the same ratios of distances; old rows stay."""
+    tokenizer = SAMTok.from_pretrained("tiny", device="cpu")
+    codebooks, _ = tokenizer.copy_codebooks()
+    codebooks = codebooks[..., :6]  # two books fit into the model's channels
+    before = _tables(fresh)[0].clone()
+    old = sorted(fresh.tokenizer.get_vocab().values())
+
+    extend_vocabulary(fresh.model, fresh.processor, codebooks=codebooks)
+
+    table = _tables(fresh)[0]
+    assert torch.equal(table[old], before[old])
+    ids = mask_token_ids(fresh.tokenizer)
+    for book, rows in zip(codebooks, (table[ids.book_0], table[ids.book_1]), strict=True):
+        ratios = pdist(rows.detach().numpy()) / pdist(book)
+        assert ratios.max() / ratios.min() == pytest.approx(1, rel=1e-3)
+        deviation = (rows - before[old].mean(0)).square().mean().sqrt()
+        expected = (before[old] - before[old].mean(0)).square().mean().sqrt()
+        assert deviation.item() == pytest.approx(expected.item(), rel=0.02)
+
+
+def test_rows_of_a_model_that_knows_its_words_stay(fresh):
+    extend_vocabulary(fresh.model, fresh.processor)
+    before = _tables(fresh)[0].clone()
+    codebooks = np.random.default_rng(0).normal(size=(2, 256, 6)).astype(np.float32)
+    extend_vocabulary(fresh.model, fresh.processor, codebooks=codebooks)
+    assert torch.equal(_tables(fresh)[0], before)
 
 
 def test_ids_and_rows_survive_saving_loading_and_a_second_call(fresh, tmp_path):

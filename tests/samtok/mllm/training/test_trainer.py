@@ -50,6 +50,22 @@ def test_loss_is_the_mean_over_answer_tokens_of_all_lanes():
     assert figures["num_answer_tokens"] < figures["num_tokens"]
 
 
+def test_the_loss_of_code_words_is_told_apart():
+    trainer = build_trainer()
+    lanes = [batch(trainer.mllm, indexes) for indexes in ([0], range(1, 4))]
+    of_words = []
+    for lane in lanes:
+        labels = lane.inputs["labels"][:, 1:]
+        said = trainer.mllm.tokenizer.convert_ids_to_tokens(labels[labels >= 0].tolist())
+        losses = trainer.measure(lane).losses.tolist()
+        of_words += [
+            loss for loss, word in zip(losses, said, strict=True) if word.startswith("<|mt_0")
+        ]
+    figures = trainer.train_step(lanes)
+    assert figures["word_loss"] == pytest.approx(np.mean(of_words), rel=1e-5)
+    assert 0 < len(of_words) < figures["num_answer_tokens"]
+
+
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 @pytest.mark.parametrize("config", [CONFIG, LORA], ids=["full", "lora"])
 def test_resumed_run_ends_as_an_uninterrupted_one(config, optimizer):
