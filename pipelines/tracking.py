@@ -74,7 +74,7 @@ def check_tracking(config: TrackingConfig) -> TrackingConfig:
     try:
         if (path := sqlite_path(config.uri)) is not None:
             check_sqlite_file(path)
-        _connect(config).search_experiments(max_results=1)
+        connect_client(config).search_experiments(max_results=1)
     except Exception as error:  # MLflow lets errors of requests, SQLAlchemy and alembic through
         raise _unusable(config, error) from error
     return config
@@ -110,7 +110,7 @@ class RunTracker:
             return
         if run_id is None:
             raise ConfigError("a RunTracker needs a run id; RunTracker.open makes one")
-        self._client = _connect(self.config)
+        self._client = connect_client(self.config)
         self._spool = Path(tempfile.mkdtemp(prefix="samtok-tracking-"))
         self._outbox = Outbox(
             send=self._send,
@@ -140,7 +140,7 @@ class RunTracker:
         if not config.enabled:
             return RunTracker(config, None)
         try:
-            client = _connect(config)
+            client = connect_client(config)
             if run_id is None:
                 run_id = _create_run(client, config)
             elif client.get_run(run_id).info.lifecycle_stage != "active":
@@ -452,7 +452,7 @@ class RunTracker:
         payload["version"] = int(version)
 
 
-def _connect(config: TrackingConfig) -> MlflowClient:
+def connect_client(config: TrackingConfig) -> MlflowClient:
     """A client of the store; sends nothing. The environment's settings win over ours."""
     for name, value in _CLIENT_SETTINGS.items():  # read by MLflow at each call, so they stay
         os.environ.setdefault(name, value)

@@ -49,7 +49,7 @@ def download_from_s3(source: str, patterns: Sequence[str]) -> Path:
         if not found:
             raise FileNotFoundError(f"it holds none of {', '.join(patterns)}")
         state = json.dumps([root, sorted(found.items())])
-        folder = _cache() / hashlib.sha256(state.encode()).hexdigest()
+        folder = cache_folder() / hashlib.sha256(state.encode()).hexdigest()
         if not folder.is_dir():
             _fetch(files, found, folder)
     except OSError as error:
@@ -57,7 +57,8 @@ def download_from_s3(source: str, patterns: Sequence[str]) -> Path:
     return folder
 
 
-def _cache() -> Path:
+def cache_folder() -> Path:
+    """Where what was fetched is kept on this machine; made if it is not there."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "samtok"
     folder.mkdir(parents=True, exist_ok=True)
     return folder

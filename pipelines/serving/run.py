@@ -14,6 +14,7 @@ from ray import serve
 from ray.serve.config import HTTPOptions, ProxyLocation
 
 from pipelines.cluster import connect, is_joined_cluster
+from pipelines.model_registry import find_registered
 from pipelines.serving.access import check_exposure, read_key_digests
 from pipelines.serving.api import ApiSettings
 from pipelines.serving.deployments import (
@@ -58,12 +59,13 @@ class ServeModelConfig:
     """Settings of the service."""
 
     tokenizer: str = "tiny"
-    """tiny (packaged), a folder with config.json and model.safetensors, or a published .pth file.
-    Every node must be able to read it."""
+    """tiny (packaged), a folder with config.json and model.safetensors, a published .pth file, or
+    models:/NAME@ALIAS of MLflow, found when the service starts or is deployed. Every node must be
+    able to read it."""
     model: str | None = None
     """Language model that answers conversations: a folder in hub layout or a hub id, as
-    jobs/train_sft.py writes; without it only /v1/encode and /v1/decode answer. Every node must be
-    able to read it."""
+    jobs/train_sft.py writes, or models:/NAME@ALIAS; without it only /v1/encode and /v1/decode
+    answer. Every node must be able to read it."""
     host: str = "127.0.0.1"
     """Address to listen on. Anything but this machine's own needs --api-keys."""
     port: int = 8000
@@ -110,8 +112,8 @@ def run_service(config: ServeModelConfig, *, announce: Callable[[str], None]) ->
         announce: told the address once calls are answered.
 
     Raises:
-        ConfigError: it would be open to others without keys, the port is taken, or the model has
-            learned the words of another tokenizer; nothing runs.
+        ConfigError: it would be open to others without keys, the port is taken, the model has
+            learned the words of another tokenizer, or MLflow does not know one; nothing runs.
         CheckpointError: tokenizer or model cannot be loaded; nothing runs.
     """
     key_digests = read_key_digests(config.api_keys) if config.api_keys else ()
@@ -154,7 +156,7 @@ def make_application(config: ServeModelConfig, key_digests: tuple[str, ...]) -> 
         key_digests=key_digests,
     )
     replicas = ReplicaSettings(
-        source=config.tokenizer,
+        source=find_registered(config.tokenizer),
         scale=Scale(config.num_replicas, config.max_replicas),
         cpus=config.cpus_per_replica,
         gpus=config.gpus_per_replica,
@@ -168,7 +170,7 @@ def make_application(config: ServeModelConfig, key_digests: tuple[str, ...]) -> 
 
 def _settle_chat(source: str, config: ServeModelConfig) -> ChatReplicaSettings:
     return ChatReplicaSettings(
-        source=source,
+        source=find_registered(source),
         scale=Scale(config.chat.num_replicas, config.chat.max_replicas),
         cpus=config.chat.cpus_per_replica,
         gpus=config.chat.gpus_per_replica,
@@ -178,10 +180,11 @@ def _settle_chat(source: str, config: ServeModelConfig) -> ChatReplicaSettings:
 
 def _check_sources(config: ServeModelConfig) -> None:
     """Load what can be loaded here: a broken checkpoint would fail in replicas, again and again."""
-    tokenizer = SAMTok.from_pretrained(config.tokenizer, device="cpu")
+    tokenizer = SAMTok.from_pretrained(find_registered(config.tokenizer), device="cpu")
     if config.model is not None:
-        load_processor(config.model)
-        check_mask_tokenizer(read_mask_tokenizer(config.model), tokenizer)
+        model = find_registered(config.model)
+        load_processor(model)
+        check_mask_tokenizer(read_mask_tokenizer(model), tokenizer)
 
 
 def _check_port(host: str, port: int) -> None:

@@ -7,6 +7,7 @@ import yaml
 from ray.serve.schema import ServeDeploySchema
 
 from pipelines.serving.app import build
+from pipelines.tracking import TrackingConfig, check_tracking, connect_client
 from samtok.errors import ConfigError
 from tests.conftest import ROOT
 
@@ -28,6 +29,11 @@ def options(application, name):
     return deployment
 
 
+def arguments(application, name):
+    """What a replica of a deployment is built with."""
+    return options(application, name).init_args
+
+
 def test_the_config_file_is_one_of_serve_and_its_settings_are_ours(keys):
     content = yaml.safe_load(Path(ROOT / "infra/serve/service.yaml").read_text())
     schema = ServeDeploySchema.model_validate(content)
@@ -44,6 +50,24 @@ def test_settings_of_the_command_line_are_texts(keys):
     assert options(built, "tokenizer").num_replicas == 2
     settings, *_ = built._bound_deployment.init_args
     assert settings.limits.max_masks == 3
+
+
+def test_a_registered_tokenizer_is_found_at_each_deployment(keys, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/runs.db")
+    client = connect_client(check_tracking(TrackingConfig()))
+    client.create_registered_model("tok")
+    places = ["s3://bucket/old", "s3://bucket/new"]
+    for place in places:
+        client.create_model_version("tok", place, await_creation_for=0)
+    found = []
+    for version in "12":
+        client.set_registered_model_alias("tok", "champion", version)
+        built = build({"tokenizer": "models:/tok@champion", "api_keys": keys})
+        found.append(arguments(built, "tokenizer")[0])
+        settings, *_ = built._bound_deployment.init_args
+        assert settings.model_id == "models:/tok@champion"
+    assert [settings.source for settings in found] == places
 
 
 @pytest.mark.parametrize(
