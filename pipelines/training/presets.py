@@ -48,7 +48,7 @@ SFT_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
             "num_steps": 4000,
             "optimizer": "muon",
             "learning_rate": 1e-3,
-            "code_rows": "codebook",
+            "word_rows": "codebook",
         },
     },
     "lora": {

@@ -233,7 +233,7 @@ def _build_job(
     codebook_size = checked.codebooks.shape[1]
     return SftJob(
         model=find_source(config.model),
-        codebooks=checked.codebooks if config.training.code_rows == "codebook" else None,
+        codebooks=checked.codebooks if config.training.word_rows == "codebook" else None,
         training=config.training,
         stage=SftLoadStage(
             corpora=checked.corpora,

@@ -55,8 +55,9 @@ def extend_vocabulary(
         model: of transformers, changed in place; optimizers are made after this call.
         processor: of the model; its tokenizer is changed in place.
         seed: of the noise.
-        codebooks: of the mask tokenizer, shape (2, K, D): new rows of the code words start as
-            :mod:`samtok.mllm.codebook_rows` makes them instead.
+        codebooks: of the mask tokenizer, shape (2, K, D). With them new rows start otherwise: those
+            of code words as :mod:`samtok.mllm.codebook_rows` makes them, those of start and end as
+            the rows of ``[`` and ``]``, between which models that know places write boxes.
 
     Returns:
         Whether the model was already extended, as the published ones are.
@@ -86,6 +87,7 @@ def extend_vocabulary(
             code_rows = make_codebook_rows(codebooks, old, seed=seed).to(table)
             for book, rows in zip((ids.book_0, ids.book_1), code_rows, strict=True):
                 table[book[: len(rows)]] = rows
+            table[[ids.start, ids.end]] = table[[vocabulary["["], vocabulary["]"]]]
     return False
 
 

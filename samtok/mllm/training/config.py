@@ -27,9 +27,10 @@ class SftConfig:
     """Gradients are scaled down to at most this norm."""
     new_row_rate: float = 1.0
     """Learning rate of the mask words' rows in embeddings and head, as a multiple of the rest's."""
-    code_rows: Literal["noise", "codebook"] = "noise"
-    """Where the rows of new code words start. noise: around the mean of the others. codebook: to
-    each other as the codes they stand for, so that masks that are alike have words that are."""
+    word_rows: Literal["noise", "codebook"] = "noise"
+    """Where the rows of new mask words start. noise: around the mean of the others. codebook: codes
+    lie to each other as in the tokenizer's books, so that masks that are alike have words that are;
+    start and end are the brackets of a box."""
     freeze_vision: bool = False
     """Leave the vision tower as it is."""
     freeze_projector: bool = False

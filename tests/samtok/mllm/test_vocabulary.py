@@ -111,7 +111,7 @@ def test_the_seed_decides_the_new_rows():
 
 
 def test_rows_of_codes_lie_as_the_codes_do(fresh):
-    """Same angles and, within a book, the same ratios of distances; old rows stay."""
+    """Within a book, the same ratios of distances; start and end are brackets; old rows stay."""
     tokenizer = SAMTok.from_pretrained("tiny", device="cpu")
     codebooks, _ = tokenizer.copy_codebooks()
     codebooks = codebooks[..., :6]  # two books fit into the model's channels
@@ -123,6 +123,8 @@ def test_rows_of_codes_lie_as_the_codes_do(fresh):
     table = _tables(fresh)[0]
     assert torch.equal(table[old], before[old])
     ids = mask_token_ids(fresh.tokenizer)
+    brackets = fresh.tokenizer("[]")["input_ids"]
+    assert torch.equal(table[[ids.start, ids.end]], before[brackets])
     for book, rows in zip(codebooks, (table[ids.book_0], table[ids.book_1]), strict=True):
         ratios = pdist(rows.detach().numpy()) / pdist(book)
         assert ratios.max() / ratios.min() == pytest.approx(1, rel=1e-3)
