@@ -7,7 +7,6 @@ written into the quarantine by the training.
 
 from __future__ import annotations
 
-import heapq
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from samtok.mllm.collate import (
 )
 from samtok.mllm.shared_image import join_by_image
 from samtok.tokenizer.image_transform import ImageInput
+from samtok.training.lanes import deal_evenly
 
 STAGE: Final = "train_sft"
 
@@ -178,13 +178,8 @@ def balance(examples: Sequence[EncodedExample], number: int) -> list[list[Encode
         examples: at least `number`.
         number: of batches; none is empty.
     """
-    batches: list[list[EncodedExample]] = [[] for _ in range(number)]
-    lightest = [(0, position) for position in range(number)]
-    for example in sorted(examples, key=len, reverse=True):
-        tokens, position = heapq.heappop(lightest)
-        batches[position].append(example)
-        heapq.heappush(lightest, (tokens + len(example), position))
-    return batches
+    parts = deal_evenly([len(example) for example in examples], number)
+    return [[examples[position] for position in part] for part in parts]
 
 
 @lru_cache(maxsize=1)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch.distributed as dist
 from PIL import Image
 
 from pipelines.training.corpora import CorpusImage, TrainingCorpus
@@ -20,7 +19,7 @@ from samtok.metrics.segmentation import mask_iou
 from samtok.metrics.tokenizer_report import TokenizerReport, TokenizerTally
 from samtok.plots import usage_plot
 from samtok.tokenizer import SAMTok
-from samtok.training.collectives import gather_items, num_processes
+from samtok.training.collectives import gather_items, num_processes, process_rank
 from samtok.visualize import PanelItem, reconstruction_panel
 from samtok.words import format_codes
 
@@ -55,9 +54,8 @@ class Validation:
             quantize: measure the codes; False measures the autoencoder that comes before them.
         """
         tokenizer.network.eval()
-        rank = dist.get_rank() if num_processes() > 1 else 0
         total = min(self.num_images, self.corpus.starts[-1])
-        images = self.corpus.read(*cut_evenly(total, num_processes())[rank])
+        images = self.corpus.read(*cut_evenly(total, num_processes())[process_rank()])
         with_masks = [image for image in images if image.masks]
         if not quantize:
             return self._measure_autoencoder(tokenizer, with_masks)
@@ -67,7 +65,7 @@ class Validation:
             tally.add(measures)
         report = tally.report()
         iou = report.overall.means["iou"]
-        if rank != 0:
+        if process_rank() != 0:
             return ValidationResult(iou=iou)
         items = [self._draw(tokenizer, image) for image in with_masks[: self.panel_images]]
         histograms = [book.histogram for book in report.books]

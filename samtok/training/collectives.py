@@ -17,6 +17,11 @@ def num_processes() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
+def process_rank() -> int:
+    """Position of this process among them, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
 def sum_over_processes(tensor: torch.Tensor) -> torch.Tensor:
     """Elementwise sum over all processes, the same in each; may write into `tensor`."""
     if num_processes() > 1:
@@ -45,7 +50,7 @@ def gather_rows(rows: torch.Tensor) -> torch.Tensor:
     if num_processes() == 1:
         return rows
     counts = torch.zeros(num_processes(), dtype=torch.long, device=rows.device)
-    counts[dist.get_rank()] = len(rows)
+    counts[process_rank()] = len(rows)
     sizes = sum_over_processes(counts).tolist()
     padded = F.pad(rows, (0, 0, 0, max(sizes) - len(rows))).contiguous()
     parts = [torch.empty_like(padded) for _ in sizes]

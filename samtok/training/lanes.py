@@ -6,15 +6,17 @@ and to no process, so that a step's result does not depend on W.
 
 from __future__ import annotations
 
-import numpy as np
-import torch.distributed as dist
+import heapq
+from collections.abc import Sequence
 
-from samtok.training.collectives import num_processes
+import numpy as np
+
+from samtok.training.collectives import process_rank
 
 
 def first_lane(lanes_per_process: int) -> int:
     """The first lane of this process."""
-    return dist.get_rank() * lanes_per_process if num_processes() > 1 else 0
+    return process_rank() * lanes_per_process
 
 
 def seed_of_lane(seed: int, step: int, lane: int) -> int:
@@ -29,3 +31,22 @@ def seed_of_lane(seed: int, step: int, lane: int) -> int:
         A number below 2^64.
     """
     return int(np.random.SeedSequence([seed, step, lane]).generate_state(1, np.uint64)[0])
+
+
+def deal_evenly(costs: Sequence[int], number: int) -> list[list[int]]:
+    """Deal positions out to parts of about the same cost, the dearest first.
+
+    Args:
+        costs: of each position.
+        number: of parts; with as many positions none is empty.
+
+    Returns:
+        Positions of each part, the dearest first.
+    """
+    parts: list[list[int]] = [[] for _ in range(number)]
+    lightest = [(0, part) for part in range(number)]
+    for position in sorted(range(len(costs)), key=lambda position: -costs[position]):
+        total, part = heapq.heappop(lightest)
+        parts[part].append(position)
+        heapq.heappush(lightest, (total + costs[position], part))
+    return parts

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from samtok.training.muon import Muon
 from samtok.training.sharding import deal_out
 
 _SMALLEST_MATRIX = 16
@@ -31,9 +32,8 @@ class OptimizerConfig:
 class Optimizers:
     """One or two optimizers that step together.
 
-    AdamW alone, or Muon for the weight matrices of linear layers and AdamW for the rest. Muon
-    (Jordan et al., 2024; torch.optim.Muon) makes each update orthogonal; its size is matched to
-    AdamW's (arXiv 2502.16982), so that both follow one learning rate.
+    AdamW alone, or Muon for the weight matrices of linear layers and AdamW for the rest. Muon's
+    updates are about as large as AdamW's, so that both follow one learning rate.
 
     Args:
         module: whose trainable weights are optimized.
@@ -55,11 +55,7 @@ class Optimizers:
             torch.optim.AdamW(rest, lr=rate, betas=config.betas, weight_decay=decay)
         ]
         if matrices:
-            self._members.append(
-                torch.optim.Muon(
-                    matrices, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw"
-                )
-            )
+            self._members.append(Muon(matrices, lr=rate, weight_decay=decay))
 
     def step(self, learning_rate: float) -> None:
         """Step with this learning rate and clear the gradients."""

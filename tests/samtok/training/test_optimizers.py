@@ -1,8 +1,10 @@
 """Which weights go to which optimizer, and that both take part."""
 
+import pytest
 import torch
 from torch import nn
 
+from samtok.training.muon import Muon
 from samtok.training.optimizers import OptimizerConfig, Optimizers, find_matrices
 
 
@@ -36,3 +38,20 @@ def test_muon_and_adamw_share_a_step():
     singular = torch.linalg.svdvals((model.wide.weight - before["wide.weight"]).detach())
     assert singular.max() / singular.min() < 3.0
     assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.mark.parametrize("shape", [(24, 40), (40, 24), (32, 32)])
+def test_muon_steps_as_torch_does(shape):
+    """PyTorch's own rounds to bfloat16, so steps agree to a hundredth."""
+    torch.manual_seed(0)
+    start, gradients = torch.randn(shape), [torch.randn(shape) for _ in range(4)]
+    ends = []
+    for kind, options in ((Muon, {}), (torch.optim.Muon, {"adjust_lr_fn": "match_rms_adamw"})):
+        matrix = nn.Parameter(start.clone())
+        optimizer = kind([matrix], lr=0.1, weight_decay=0.2, **options)
+        for gradient in gradients:
+            matrix.grad = gradient.clone()
+            optimizer.step()
+        ends.append(matrix.detach())
+    ours, theirs = ends
+    assert (ours - theirs).norm() < 0.02 * (theirs - start).norm()

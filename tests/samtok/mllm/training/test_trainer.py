@@ -170,7 +170,7 @@ def four_lanes(step):
 
 
 SHARED = {
-    "full": dataclasses.replace(CONFIG, num_steps=4, learning_rate=1e-3),
+    "full-muon": dataclasses.replace(CONFIG, num_steps=4, learning_rate=1e-3, optimizer="muon"),
     "lora": dataclasses.replace(LORA, num_steps=4),
     "fsdp": dataclasses.replace(CONFIG, num_steps=4, learning_rate=1e-3, parallel="fsdp"),
     "fsdp-lora-muon": dataclasses.replace(LORA, num_steps=4, parallel="fsdp", optimizer="muon"),
