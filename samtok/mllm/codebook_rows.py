@@ -29,7 +29,7 @@ def make_codebook_rows(codebooks: np.ndarray, old_rows: Tensor, *, seed: int = 0
     Returns:
         float32, shape (2, K, C).
     """
-    books = torch.from_numpy(codebooks).float()
+    books = torch.tensor(codebooks, dtype=torch.float32)
     books = books - books.mean(1, keepdim=True)
     generator = torch.Generator().manual_seed(seed)
     maps = torch.empty(2 * books.shape[2], old_rows.shape[1])
