@@ -39,16 +39,18 @@ images of 8 masks for its 1,024 masks a step; 209M masks are 204,000 steps."""
 SFT_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
     "tiny": {
         "tokenizer": "tiny",
-        "conversations_per_step": 48,
-        "conversations_per_lane": 24,
-        "conversations_per_window": 240,
+        "conversations_per_step": 96,
+        "conversations_per_lane": 48,
+        "conversations_per_window": 960,
         "batching": "packed",
         "max_length": 768,
         "training": {
-            "num_steps": 4000,
+            "num_steps": 2000,
             "optimizer": "muon",
             "learning_rate": 1e-3,
             "word_rows": "codebook",
+            "freeze_vision": True,
+            "freeze_projector": True,
         },
     },
     "lora": {
