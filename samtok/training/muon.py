@@ -87,7 +87,8 @@ def orthogonalize(matrix: Tensor) -> Tensor:
 
 
 def _orthogonalize_all(matrices: Sequence[Tensor]) -> list[Tensor]:
-    if num_processes() == 1 or any(isinstance(matrix, DTensor) for matrix in matrices):
+    is_dealt_out = any(isinstance(matrix, DTensor) for matrix in matrices)
+    if not matrices or num_processes() == 1 or is_dealt_out:
         return [orthogonalize(matrix) for matrix in matrices]
     costs = [math.prod(matrix.shape) * min(matrix.shape) for matrix in matrices]
     own = deal_evenly(costs, num_processes())[process_rank()]
