@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from pipelines.tracking import connect_client
 from pipelines.tracking_config import TrackingConfig, resolve_tracking
 from samtok.bucket import SCHEME as S3
-from samtok.bucket import cache_folder
+from samtok.bucket import cache_folder, fetch_whole
 from samtok.errors import ConfigError
 
 SCHEME: Final = "models:/"
@@ -55,11 +55,9 @@ def find_registered(source: str) -> str:
             raise ConfigError(f"{source} lies at {address}; s3:// and files of a run can be read")
         folder = cache_folder() / hashlib.sha256(f"{config.uri} {address}".encode()).hexdigest()
         if not folder.is_dir():
-            with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-                fetched = client.download_artifacts(in_run["run_id"], in_run["path"], scratch)
-                Path(fetched).rename(folder)
+            fetch_whole(folder, partial(client.download_artifacts, *in_run.groups()))
     except ConfigError:
         raise
     except Exception as error:  # MLflow's own and those of whatever carries it
         raise ConfigError(f"{source} cannot be had from {config.uri}: {error}") from error
-    return str(folder)
+    return str(folder / Path(in_run["path"]).name)  # MLflow keeps the last part of the path

@@ -6,8 +6,9 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -51,7 +52,7 @@ def download_from_s3(source: str, patterns: Sequence[str]) -> Path:
         state = json.dumps([root, sorted(found.items())])
         folder = cache_folder() / hashlib.sha256(state.encode()).hexdigest()
         if not folder.is_dir():
-            _fetch(files, found, folder)
+            fetch_whole(folder, partial(_fetch_files, files, found))
     except OSError as error:
         raise CheckpointError(f"{source} cannot be read: {error}") from error
     return folder
@@ -64,15 +65,26 @@ def cache_folder() -> Path:
     return folder
 
 
-def _fetch(files: Any, names: Iterable[str], folder: Path) -> None:
-    """All or nothing: a process that is killed, or another one, leaves no half folder."""
+def fetch_whole(folder: Path, fetch: Callable[[Path], object]) -> None:
+    """Make a folder of the cache, all or nothing.
+
+    A process that is killed, or another one at the same, leaves no half folder.
+
+    Args:
+        folder: in the cache; not there yet.
+        fetch: puts its files into the empty folder that it is given.
+    """
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         fetched = Path(scratch) / "fetched"
         fetched.mkdir()
-        for name in names:
-            files.get_file(name, str(fetched / Path(name).name))
+        fetch(fetched)
         try:
             fetched.rename(folder)
         except OSError:
             if not folder.is_dir():
                 raise
+
+
+def _fetch_files(files: Any, names: Iterable[str], folder: Path) -> None:
+    for name in names:
+        files.get_file(name, str(folder / Path(name).name))
