@@ -121,7 +121,10 @@ def build_dataset(
         todo,
         image_size=image_size,
         stage=TokenizeStage,
-        stage_arguments={"reconstruct": config.reconstruct},
+        stage_arguments={
+            "reconstruct": config.reconstruct,
+            "is_embedded": config.embeddings is not None,
+        },
         build_block=build_words_block,
     )
 

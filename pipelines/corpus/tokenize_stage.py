@@ -34,13 +34,22 @@ class TokenizeStage:
         device: cpu, cuda or auto.
         num_threads: torch threads on the CPU.
         reconstruct: decode every mask too and measure its IoU.
+        is_embedded: all images come with their maps.
     """
 
-    def __init__(self, tokenizer: str, *, device: str, num_threads: int, reconstruct: bool) -> None:
+    def __init__(
+        self,
+        tokenizer: str,
+        *,
+        device: str,
+        num_threads: int,
+        reconstruct: bool,
+        is_embedded: bool,
+    ) -> None:
         torch.set_num_threads(num_threads)
         self._tokenizer = SAMTok.from_pretrained(tokenizer, device=device)
         self._reconstruct = reconstruct
-        self._rehearse()
+        self._rehearse(is_embedded)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Columns out for columns in."""
@@ -51,9 +60,15 @@ class TokenizeStage:
             rows.append(self._tokenize(row, image))
         return pa.Table.from_pylist(rows, schema=columns.TOKENIZED)
 
-    def _rehearse(self) -> None:
+    def _rehearse(self, is_embedded: bool) -> None:
         """A blank image with one mask; see :func:`~pipelines.corpus.embed_stage.embed_blank`."""
-        embeddings = embed_blank(self._tokenizer)
+        if is_embedded:
+            shapes = self._tokenizer.config.embedding_shapes
+            maps = {name: torch.zeros(1, *shape) for name, shape in shapes.items()}
+            side = self._tokenizer.config.image_size
+            embeddings = ImageEmbeddings(**maps, sizes=((side, side),))
+        else:
+            embeddings = embed_blank(self._tokenizer)
         whole_image = np.ones((1, *embeddings.sizes[0]), dtype=bool)
         if self._reconstruct:
             reconstruct(self._tokenizer, embeddings, whole_image)
