@@ -169,7 +169,11 @@ class GraphFigures:
 
 
 class NamingFigures:
-    """Things of each kind that a caption names."""
+    """What captions name rightly, of each kind.
+
+    Only captions whose right answer names every kind count. A short phrase that singles a thing
+    out leaves most unsaid, and which part is open: "the pole" is as right as "the orange thing".
+    """
 
     def __init__(self, language: Language) -> None:
         self._kinds = language.kinds
@@ -177,11 +181,12 @@ class NamingFigures:
 
     def add(self, judged: Judged) -> None:
         """See `TaskFigures`."""
+        answer, target = strip_masks(judged.answers[-1]), strip_masks(judged.targets[-1])
+        right = {kind: terms.find_in_subject(target) for kind, terms in self._kinds.items()}
+        if None in right.values():
+            return
         for kind, terms in self._kinds.items():
-            true = terms.find_in_subject(strip_masks(judged.targets[-1]))
-            if true is not None:
-                named = terms.find_in_subject(strip_masks(judged.answers[-1]))
-                self._is_right[kind].append(named == true)
+            self._is_right[kind].append(terms.find_in_subject(answer) == right[kind])
 
     def figures(self) -> Figures:
         """See `TaskFigures`."""

@@ -16,6 +16,7 @@ from samtok.words import format_codes
 A, B, C = format_codes([(1, 2), (3, 4), (1, 9)])
 HALF, NONE, REFUSED = Overlap(1, 1, 2), Overlap(0, 1, 0), Overlap(0, 0, 0)
 COLORS = Terms({"grey": "gray", "gray": "gray", "red": "red"})
+SHAPES = Terms({"cup": "cup", "pot": "pot"})
 
 
 def measures(*overlaps, **changes):
@@ -24,7 +25,8 @@ def measures(*overlaps, **changes):
 
 
 def report(*conversations, score_captions=None):
-    language = Language(kinds={"color": COLORS}, wording=COLORS, score_captions=score_captions)
+    kinds = {"color": COLORS, "category": SHAPES}
+    language = Language(kinds=kinds, wording=COLORS, score_captions=score_captions)
     tally = ModelTally(language)
     for conversation in conversations:
         tally.add(*conversation)
@@ -101,13 +103,16 @@ def test_scene_graph_labels_are_compared_by_meaning():
     assert red["triplet_recall"] == 0
 
 
-def test_region_captioning():
+def test_region_captioning_judges_what_a_full_description_names():
     figures = report(
-        ("region_captioning", ["A grey cup."], ["the gray pot"], measures(REFUSED)),
+        ("region_captioning", ["A grey cup."], ["a gray pot"], measures(REFUSED)),
         ("region_captioning", ["A cup by the red pot."], ["a red cup"], measures(REFUSED)),
-        ("region_captioning", ["A red cup."], ["a cup"], measures(REFUSED)),
+        ("region_captioning", ["A gray pot."], ["a grey pot by the red cup"], measures(REFUSED)),
+        ("region_captioning", ["The red thing."], ["the cup"], measures(REFUSED)),
     )["region_captioning"]
-    assert figures == {"conversations": 3, "names_color": 0.5}
+    assert figures == pytest.approx(
+        {"conversations": 4, "names_color": 2 / 3, "names_category": 2 / 3}
+    )
 
 
 def test_questions_are_judged_by_words_and_some_by_masks():
