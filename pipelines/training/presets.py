@@ -45,9 +45,10 @@ SFT_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
         "batching": "packed",
         "max_length": 768,
         "training": {
-            "num_steps": 2000,
+            "num_steps": 1800,
             "optimizer": "muon",
             "learning_rate": 1e-3,
+            "new_row_rate": 10.0,
             "word_rows": "codebook",
             "freeze_vision": True,
             "freeze_projector": True,
