@@ -37,8 +37,12 @@ def connect() -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = os.environ.get("RAY_ADDRESS")
     local = {} if address else {"include_dashboard": False}
-    if not address:  # Ray turns authentication on by itself where a token file lies about
+    if not address:
+        # Ray turns authentication on by itself where a token file lies about.
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+        # It keeps as many idle processes as CPUs are free, and a loading task that needs a new one
+        # imports everything again: 4 seconds of a CPU.
+        os.environ.setdefault("RAY_num_workers_soft_limit", str(2 * (os.cpu_count() or 1)))
     ray.init(
         address=address or "local",
         log_to_driver=True,

@@ -63,9 +63,9 @@ class ServeModelConfig:
     models:/NAME@ALIAS of MLflow, found when the service starts or is deployed. Every node must be
     able to read it."""
     model: str | None = None
-    """Language model that answers conversations: a folder in hub layout or a hub id, as
-    jobs/train_sft.py writes, or models:/NAME@ALIAS; without it only /v1/encode and /v1/decode
-    answer. Every node must be able to read it."""
+    """Language model that answers conversations: tiny-chat (packaged; knows scenes only), a folder
+    in hub layout, as jobs/train_sft.py writes, a hub id, or models:/NAME@ALIAS; without it only
+    /v1/encode and /v1/decode answer. Every node must be able to read it."""
     host: str = "127.0.0.1"
     """Address to listen on. Anything but this machine's own needs --api-keys."""
     port: int = 8000

@@ -22,7 +22,7 @@ from samtok.mllm.card import write_card
 from samtok.tokenizer.device import choose_device, choose_dtype
 from samtok.words import MASK_START
 
-PACKAGED: Final = ("tiny-base",)
+PACKAGED: Final = ("tiny-base", "tiny-chat")
 """Models that come with the package."""
 REFERENCE_FILE: Final = "samtok.json"
 
@@ -69,8 +69,9 @@ def load_mllm(
     """Load a model and its processor; remote code and pickles are refused.
 
     Args:
-        source: ``"tiny-base"`` (packaged; a start for fine-tuning on scenes, without mask words), a
-            folder in hub layout, local or ``s3://``, or a hub id.
+        source: ``"tiny-base"`` (packaged; a start for fine-tuning on scenes, without mask words),
+            ``"tiny-chat"`` (packaged; fine-tuned on scenes in the words of the tokenizer
+            ``"tiny"``), a folder in hub layout, local or ``s3://``, or a hub id.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, …
         dtype: of the weights; ``"auto"`` is bfloat16 on CUDA and float32 on the CPU.
 
