@@ -78,7 +78,7 @@ def _show(
     asked = [("user", m["content"]) for m in row["messages"] if m["role"] == "user"]
     said = [("model", text) for text in answered["answers"]]
     right = [("right", text) for text in answered["targets"]]
-    decoded = decode_answers(tokenizer, image, answered["answers"])
+    named = decode_answers(tokenizer, image, [text for _, text in [*asked, *said]])
     true = list_true_masks(row, image_row)
     return [
         DialogueItem(
@@ -88,7 +88,7 @@ def _show(
             masks={format_codes([codes])[0]: mask for codes, mask in masks.items()},
         )
         for title, answers, masks in (
-            (f"{row['task'].replace('_', ' ')}: the model", said, decoded),
-            ("as it should be", right, true),
+            (f"{row['task'].replace('_', ' ')}: the model", said, named),
+            ("as it should be", right, {**named, **true}),
         )
     ]

@@ -1,10 +1,13 @@
 """Conversations about scenes without mask words: where and what things are, boxes as text.
 
 A box is ``[12 34 56 78]``: left, top, right, bottom in percent of the picture, two digits each.
+Regions are described in the wordings of the task that has masks in their place, so that fine-tuning
+has new words to teach and no new manners.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
@@ -13,6 +16,9 @@ import numpy as np
 from samtok.scenes import Scene, SceneText, Span
 from samtok.scenes.scene import SceneObject
 from samtok.scenes.wording import choose
+from samtok.tasks import region_captioning
+from samtok.tasks.answers import make_sentence
+from samtok.tasks.templates import load_templates
 
 
 class Lesson(NamedTuple):
@@ -29,10 +35,12 @@ class Lesson(NamedTuple):
 
 _LOCATE: Final = ("Where: {}?", "Find {}.", "Locate {}.", "Detect {}.", "Boxes of {}.")
 _NAME: Final = ("What is at {}?", "Name {}.", "Name what is in {}.")
-_DESCRIBE: Final = ("Describe {}.", "What does {} show?", "Say what is in {} and where.")
+_DESCRIBE: Final = load_templates(region_captioning.NAME)["description"]
 _CAPTION: Final = ("Describe the picture.", "What does the picture show?", "Write a caption.")
 _GROUNDED: Final = ("Describe the picture with boxes.", "Write a caption with boxes.")
 _LIST: Final = ("List everything with boxes.", "What is where?")
+_AS_JSON: Final = " Write a line of JSON for each."
+_JSON_SHARE: Final = 0.4
 _RELATE: Final = ("How does {} stand to {}?", "Relate {} and {}.")
 _NOWHERE: Final = "Nowhere."
 
@@ -93,8 +101,8 @@ def _write_referring(
 def _write_region(
     text: SceneText, boxes: dict[str, str], rng: np.random.Generator
 ) -> Iterable[Lesson]:
-    question = choose(_DESCRIBE, rng).format(boxes[text.mask_ids[0]])
-    yield Lesson(question, text.text, text.mask_ids[:1])
+    question = choose(_DESCRIBE, rng).format(mask=boxes[text.mask_ids[0]])
+    yield Lesson(question, make_sentence(text.text), text.mask_ids[:1])
 
 
 def _write_relation(
@@ -154,10 +162,15 @@ def _locate(question: str, mask_ids: tuple[str, ...], boxes: dict[str, str]) -> 
 def _list(scene: Scene, boxes: dict[str, str], rng: np.random.Generator) -> Lesson:
     things = {thing.mask_id: thing for thing in scene.objects}
     order = _order(tuple(things), boxes)
-    lines = (
-        f"{boxes[i]} {things[i].texture} {things[i].color} {things[i].category}" for i in order
-    )
-    return Lesson(choose(_LIST, rng), "\n".join(lines) or "Nothing.", None, order)
+    question = choose(_LIST, rng)
+    if rng.random() < _JSON_SHARE:
+        question += _AS_JSON
+        lines = [json.dumps({"label": things[i].category, "box": boxes[i]}) for i in order]
+    else:
+        lines = [
+            f"{boxes[i]} {things[i].texture} {things[i].color} {things[i].category}" for i in order
+        ]
+    return Lesson(question, "\n".join(lines) or "Nothing.", None, order)
 
 
 def _order(mask_ids: Sequence[str], boxes: dict[str, str]) -> tuple[str, ...]:
