@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import samtok.mllm
+from samtok.metrics.segmentation import measure_overlap
 from samtok.mllm import chat, load_mllm
 from samtok.mllm.model import PACKAGED
 from samtok.mllm.pretraining.exam import examine
@@ -46,10 +47,10 @@ def test_it_knows_no_mask_words_and_reads_as_a_new_one(base):
 def test_it_names_things_in_unseen_scenes_better_than_by_chance(base):
     """docs/jobs/pretrain_tiny_base.md has what it reaches; chance is 0.11 for colours, 0.1 for
     shapes."""
-    figures = examine(base, [generate_scene(index, split="test") for index in range(30)])
+    figures = examine(base, [generate_scene(index, split="test") for index in range(60)])
     assert figures["color_right"] > 0.85
     assert figures["category_right"] > 0.7
-    assert figures["refused"] > 0.85
+    assert figures["refused"] > 0.9
     assert figures["box_iou"] > 0.5
 
 
@@ -64,8 +65,7 @@ def test_the_chat_model_finds_what_an_expression_names(chatting, tokenizer):
                 continue
             answer = chat(chatting, tokenizer, scene.image, f"Segment {text.text}.")
             found = answer.masks.any(0).numpy()
-            true = masks[text.mask_ids[0]]
-            overlaps.append((found & true).sum() / (found | true).sum())
+            overlaps.append(measure_overlap(found, masks[text.mask_ids[0]]).iou)
     assert len(overlaps) > 20
     assert np.mean(overlaps) > 0.6
 
@@ -74,7 +74,7 @@ def test_the_chat_model_tells_what_is_in_a_mask(chatting, tokenizer):
     right = []
     for index in range(8):
         scene = generate_scene(index, split="test")
-        words = format_codes(tokenizer.encode(scene.image, scene.masks[: len(scene.objects)]))
+        words = format_codes(tokenizer.encode(scene.image, scene.masks))
         for thing, region in zip(scene.objects, words, strict=True):
             answer = chat(chatting, tokenizer, scene.image, f"What color is {region}?")
             right.append(thing.color in answer.text.lower())
