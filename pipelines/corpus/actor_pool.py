@@ -20,9 +20,10 @@ from pipelines.setting_checks import above_zero, at_least
 
 _DECODE_CPUS: Final = 0.25
 """CPUs that a task reserves which opens images ahead of the actors."""
-_BLOCKS_PER_ACTOR: Final = 3
-"""In the object store: one in work, one waiting, one made. Left alone, Ray fills half of the store
-with images decoded ahead, so memory would grow with the corpus."""
+_STEPS_PER_ACTOR: Final = 3
+"""Blocks, or batches where those are larger, in the object store: one in work, one waiting, one
+made. Left alone, Ray fills half of the store with images decoded ahead, so memory would grow with
+the corpus. With less room than a batch, each would start only once Ray calls the job stuck."""
 _WRITE_CPUS: Final = 0
 """A write never waits for decoding to end: a block counts as done once it is written."""
 
@@ -81,7 +82,7 @@ def build_actor_dataset(
     """
     num_actors = count_actors(config)
     dataset = dataset_of(todo)
-    _bound_memory(dataset.context, config.images_per_block * 3 * image_size**2, num_actors)
+    _bound_memory(dataset.context, config, 3 * image_size**2, num_actors)
     return (
         dataset.map_batches(
             DecodeStage(source, ledger.output, image_size),
@@ -107,10 +108,14 @@ def build_actor_dataset(
     )
 
 
-def _bound_memory(context: DataContext, shard_bytes: int, num_actors: int) -> None:
+def _bound_memory(
+    context: DataContext, config: ActorJobConfig, image_bytes: int, num_actors: int
+) -> None:
     largest = context.target_max_block_size  # a shard of more bytes comes in several blocks
+    shard_bytes = config.images_per_block * image_bytes
     block_bytes = min(shard_bytes, largest) if largest else shard_bytes
+    step_bytes = max(block_bytes, config.images_per_batch * image_bytes)
     options = context.execution_options
     options.resource_limits = options.resource_limits.copy(
-        object_store_memory=_BLOCKS_PER_ACTOR * num_actors * block_bytes
+        object_store_memory=_STEPS_PER_ACTOR * num_actors * step_bytes
     )
