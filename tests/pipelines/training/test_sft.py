@@ -1,6 +1,7 @@
 """Fine-tuning on a real local cluster: tracked, repeatable, survives kills, loads anywhere."""
 
 import dataclasses
+import os
 import signal
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from samtok.mllm import load_mllm, save_mllm
 from samtok.mllm.training import SftConfig
 from tests.pipelines.training.drivers import start_driver
 from tests.pipelines.training.small_conversations import conversation_row, write_conversations
+from tests.ray_workers import find_workers
 from tests.small_mllm import build_small_mllm
 from tests.weights import find_distance
 
@@ -119,11 +121,15 @@ def test_what_cannot_be_learned_from_is_quarantined_once(alone):
 
 @pytest.mark.ray
 def test_two_workers_train_as_one_with_twice_the_lanes(alone, inputs, tmp_path):
-    shared = run_sft(settings(tmp_path, inputs, num_workers=2))
-    assert shared.validation_loss == pytest.approx(alone[1].validation_loss, rel=1e-4)
-    assert shared.quarantined == alone[1].quarantined
+    check_alike(alone[1], run_sft(settings(tmp_path, inputs, num_workers=2)), inputs)
+
+
+def check_alike(alone, shared, inputs):
+    """Two runs came to the same, but for the order in which gradients are added up."""
+    assert shared.validation_loss == pytest.approx(alone.validation_loss, rel=1e-4)
+    assert shared.quarantined == alone.quarantined
     start = load_mllm(inputs / "model").model.state_dict()
-    one, two = weights(alone[1]), weights(shared)
+    one, two = weights(alone), weights(shared)
     old = [key for key in start if start[key].shape == one[key].shape]
     learned = find_distance(one, start, old)
     assert learned > 0.1
@@ -150,15 +156,29 @@ _DRIVER = """
 from pathlib import Path
 from tests.pipelines.training.test_sft import settings
 from pipelines.training.sft import run_sft
-run_sft(settings({folder!r}, Path({inputs!r})))
+run_sft(settings({folder!r}, Path({inputs!r}), **{changes!r}))
 """
+
+
+@pytest.mark.ray
+def test_a_killed_worker_is_replaced_and_weights_dealt_out_are_whole_again(
+    ray_cluster, alone, inputs, tmp_path
+):
+    fsdp = {"num_workers": 2, "training": {"parallel": "fsdp"}}
+    code = _DRIVER.format(folder=str(tmp_path), inputs=str(inputs), changes=fsdp)
+    process = start_driver(code, tmp_path, ray_cluster)
+    workers = find_workers("RayTrainWorker")
+    assert len(workers) == 2, "the training ended before a worker could be killed"
+    os.kill(workers[0], signal.SIGKILL)
+    assert process.wait(timeout=400) == 0
+    check_alike(alone[1], run_sft(settings(tmp_path, inputs, **fsdp)), inputs)
 
 
 @pytest.mark.ray
 def test_killed_driver_and_resumed_run_end_as_an_uninterrupted_one(
     ray_cluster, alone, inputs, tmp_path
 ):
-    code = _DRIVER.format(folder=str(tmp_path), inputs=str(inputs))
+    code = _DRIVER.format(folder=str(tmp_path), inputs=str(inputs), changes={})
     process = start_driver(code, tmp_path, ray_cluster)
     process.send_signal(signal.SIGKILL)
     process.wait()
