@@ -37,6 +37,7 @@ _MAX_WAIT_SECONDS: Final = 30.0
 SentImage = Image.Image | np.ndarray | bytes | str | Path
 """A PIL image, uint8 RGB array (H, W, 3), the bytes of an image file, or a path to one."""
 SentMasks = np.ndarray | Sequence[np.ndarray | Rle]
+SentPoints = Sequence[Sequence[tuple[float, float, bool]]]
 """bool, shape (N, H, W), or N masks: bool arrays (H, W) or COCO RLEs."""
 Prompt = str | Sequence[str | np.ndarray]
 """Text, which may hold mask words; or pieces of text and bool masks (H, W) in order."""
@@ -161,20 +162,24 @@ class Client:
         masks: SentMasks | None = None,
         *,
         boxes: Sequence[Sequence[float]] | None = None,
+        points: SentPoints | None = None,
         reconstruct: bool = False,
     ) -> list[EncodedMask]:
-        """Masks of an image, or boxes around things on it → two words each.
+        """Masks of an image, boxes around things on it, or points on them → two words each.
 
         Args:
             image: they lie on.
             masks: N, at the image's size, none empty.
             boxes: instead of masks, N around one thing each: xyxy pixels, the last pixel inside.
+            points: instead of masks, N lists of points on one thing each: x and y in pixels, and
+                whether it is inside the thing, as one is at least.
             reconstruct: decode the words again and give the overlap.
 
         Raises:
             ServiceError: the service refused, or stayed busy.
         """
-        return _read_encoded(self._call(_ENCODE, _write_encode(image, masks, boxes, reconstruct)))
+        request = _write_encode(image, masks, boxes, points, reconstruct)
+        return _read_encoded(self._call(_ENCODE, request))
 
     def decode(
         self,
@@ -290,12 +295,12 @@ class AsyncClient:
         masks: SentMasks | None = None,
         *,
         boxes: Sequence[Sequence[float]] | None = None,
+        points: SentPoints | None = None,
         reconstruct: bool = False,
     ) -> list[EncodedMask]:
         """Masks of an image → two words each; see :meth:`Client.encode`."""
-        return _read_encoded(
-            await self._call(_ENCODE, _write_encode(image, masks, boxes, reconstruct))
-        )
+        request = _write_encode(image, masks, boxes, points, reconstruct)
+        return _read_encoded(await self._call(_ENCODE, request))
 
     async def decode(
         self,
@@ -368,14 +373,20 @@ def _write_encode(
     image: SentImage,
     masks: SentMasks | None,
     boxes: Sequence[Sequence[float]] | None,
+    points: SentPoints | None,
     reconstruct: bool,
 ) -> dict[str, Any]:
     return {
         "image": _write_image(image),
         "masks": None if masks is None else [_write_mask(mask) for mask in masks],
         "boxes": None if boxes is None else [[float(side) for side in box] for box in boxes],
+        "points": None if points is None else [_write_points(of_thing) for of_thing in points],
         "reconstruct": reconstruct,
     }
+
+
+def _write_points(points: Sequence[tuple[float, float, bool]]) -> list[dict[str, Any]]:
+    return [{"x": float(x), "y": float(y), "inside": bool(inside)} for x, y, inside in points]
 
 
 def _write_decode(

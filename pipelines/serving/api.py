@@ -32,6 +32,7 @@ from pipelines.serving.codecs import (
     read_boxes,
     read_image,
     read_masks,
+    read_points,
     write_box,
     write_mask,
     write_spans,
@@ -184,7 +185,7 @@ class Routes:
         return schemas.ModelList(data=served)
 
     async def encode(self, request: schemas.EncodeRequest) -> schemas.EncodeResponse:
-        """Masks of an image, or boxes around things on it → two words each."""
+        """Masks of an image, boxes around things on it, or points on them → two words each."""
         call = await asyncio.to_thread(_read_encode, request, self._limits)
         encoded = check_answer(await self._tokenizer.encode(call))
         self._figures.count_call(encoded.served)
@@ -200,14 +201,10 @@ class Routes:
 
 def _read_encode(request: schemas.EncodeRequest, limits: Limits) -> EncodeCall:
     image = read_image(request.image, limits)
-    if request.points is not None:
-        raise refuse(
-            "points_unsupported",
-            "no decoder trained for clicks is served; send masks, or boxes around things",
-        )
-    boxes = read_boxes(request.boxes or (), image.height, image.width, limits)
     masks = read_masks(request.masks or (), image.height, image.width, limits)
-    return EncodeCall(image, masks, request.reconstruct, boxes)
+    boxes = read_boxes(request.boxes or (), image.height, image.width, limits)
+    points = read_points(request.points or (), image.height, image.width, limits)
+    return EncodeCall(image, masks, request.reconstruct, boxes, points)
 
 
 def _write_encoded(
@@ -224,7 +221,7 @@ def _write_encoded(
             area=rle_area(mask),
             collides=times[text] > 1,
             reconstruction_iou=overlap,
-            mask=write_mask(decode_rle(mask), form) if call.boxes else None,
+            mask=None if call.masks else write_mask(decode_rle(mask), form),
         )
         for text, codes, mask, overlap in zip(words, encoded.codes, encoded.masks, iou, strict=True)
     ]

@@ -30,11 +30,14 @@ class EncodeCall:
 
     image: SentImage
     masks: tuple[Rle, ...] = field(repr=False)
-    """At the image's size, none empty; none at all where there are boxes."""
+    """At the image's size, none empty; none at all where there are boxes or points."""
     reconstruct: bool
     """Decode again and compare."""
     boxes: tuple[tuple[int, int, int, int], ...] = ()
     """xyxy pixels within the image, the last pixel inside: a mask is found in each."""
+    points: tuple[tuple[tuple[int, int, bool], ...], ...] = ()
+    """x, y and whether it is inside, of each point on each thing, pixels within the image: a mask
+    is found for each thing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +70,10 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Answer to an `EncodeCall`, one entry per mask or box."""
+    """Answer to an `EncodeCall`, one entry per mask, box or list of points."""
 
     masks: tuple[Rle, ...] = field(repr=False)
-    """Those of the call, or those found in its boxes."""
+    """Those of the call, or those found in its boxes or at its points."""
     codes: tuple[tuple[int, int], ...]
     reconstruction_iou: tuple[float, ...] | None
     served: Served

@@ -17,7 +17,7 @@ from PIL import Image
 from pipelines.serving.calls import Decoded, SentImage
 from pipelines.serving.errors import refuse
 from pipelines.serving.limits import Limits
-from pipelines.serving.schemas import Box, DecodedMask, Mask, MaskFormat, RleMask
+from pipelines.serving.schemas import Box, DecodedMask, Mask, MaskFormat, Point, RleMask
 from samtok.errors import InputError
 from samtok.masks import (
     Rle,
@@ -116,6 +116,48 @@ def read_boxes(
         left, top, right, bottom = (round(side) for side in corners)
         read.append((left, top, right, bottom))
     return tuple(read)
+
+
+def read_points(
+    points: Sequence[Sequence[Point]], height: int, width: int, limits: Limits
+) -> tuple[tuple[tuple[int, int, bool], ...], ...]:
+    """The points of a request on pixels.
+
+    Args:
+        points: as sent, a list for each thing.
+        height: of the image, pixels.
+        width: of the image, pixels.
+        limits: of requests.
+
+    Returns:
+        x, y and whether it is inside, of each point on each thing.
+
+    Raises:
+        ApiError: ``too_many_masks``, ``masks_too_large``, ``too_many_points``,
+            ``point_outside_image`` or ``points_all_outside``; the message has the position.
+    """
+    check_num_masks(len(points), height, width, limits)
+    for position, of_thing in enumerate(points):
+        if len(of_thing) > limits.max_points:
+            raise refuse(
+                "too_many_points",
+                f"list {position} has {len(of_thing)} points; at most {limits.max_points} are read",
+            )
+        if not any(point.inside for point in of_thing):
+            raise refuse(
+                "points_all_outside",
+                f"list {position} has only points that are left out; one on the thing is needed",
+            )
+        for point in of_thing:
+            if point.x >= width or point.y >= height:
+                raise refuse(
+                    "point_outside_image",
+                    f"list {position} has a point outside the image, {width} x {height}",
+                )
+    return tuple(
+        tuple((int(point.x), int(point.y), point.inside) for point in of_thing)
+        for of_thing in points
+    )
 
 
 def check_num_masks(num_masks: int, height: int, width: int, limits: Limits) -> None:

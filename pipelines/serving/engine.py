@@ -31,6 +31,7 @@ from samtok.masks import decode_rles, encode_rle
 from samtok.metrics.segmentation import mask_iou
 from samtok.tokenizer import ImageEmbeddings, SAMTok
 from samtok.tokenizer.box_masks import find_masks_in_boxes
+from samtok.tokenizer.point_masks import find_mask_at_points
 
 Answer = Encoded | Decoded | Refused
 
@@ -94,11 +95,22 @@ class TokenizerEngine:
         return self.tokenizer.embed(decode_image(image.content, "the image", declared))
 
     def _find_masks(self, embeddings: ImageEmbeddings, call: EncodeCall) -> EncodeCall:
-        """The call with masks in the place of its boxes."""
-        if not call.boxes:
+        """The call with masks in the place of its boxes or points."""
+        if call.boxes:
+            found = find_masks_in_boxes(self.tokenizer, embeddings, np.array(call.boxes))
+        elif call.points:
+            found = np.stack([self._find_mask(embeddings, points) for points in call.points])
+        else:
             return call
-        found = find_masks_in_boxes(self.tokenizer, embeddings, np.array(call.boxes))
-        return dataclasses.replace(call, masks=tuple(map(encode_rle, found)), boxes=())
+        return dataclasses.replace(call, masks=tuple(map(encode_rle, found)), boxes=(), points=())
+
+    def _find_mask(
+        self, embeddings: ImageEmbeddings, points: Sequence[tuple[int, int, bool]]
+    ) -> np.ndarray:
+        x, y, is_inside = zip(*points, strict=True)
+        return find_mask_at_points(
+            self.tokenizer, embeddings, np.array([x, y]).T, np.array(is_inside)
+        )
 
     def _encode(self, embeddings: ImageEmbeddings, calls: Sequence[EncodeCall]) -> list[np.ndarray]:
         """Codes of each call, from one pass over the masks of all; shapes (N, 2)."""

@@ -18,6 +18,8 @@ class Limits:
     """Largest image, width x height, read from its header before it is decoded (422)."""
     max_masks: int = 64
     """Most masks, or mask words to decode, of one call (422)."""
+    max_points: int = 32
+    """Most points on one thing (422)."""
     max_mask_pixels: int = 1 << 27
     """Largest product of masks and their pixels in one call; bounds memory (422)."""
     max_text_characters: int = 65536

@@ -80,13 +80,13 @@ class EncodeRequest(_Body):
     points: list[Annotated[list[Point], Field(min_length=1)]] | None = Field(
         default=None,
         min_length=1,
-        description="Each a list of clicks on one thing. Refused for now: no tokenizer that is "
-        "served has a decoder trained for clicks.",
+        description="Each a list of clicks on one thing, one or more of them inside. The tokenizer "
+        "finds a mask there first.",
     )
     reconstruct: bool = Field(
         default=False, description="Decode the words again and give the overlap with the mask."
     )
-    format: MaskFormat = Field(default="rle", description="Of the masks that are found in boxes.")
+    format: MaskFormat = Field(default="rle", description="Of the masks that are found.")
 
     @model_validator(mode="after")
     def _has_one_kind(self) -> EncodeRequest:
@@ -107,7 +107,8 @@ class MaskWords(_Body):
     collides: bool = Field(description="Another mask of this call has the same two words.")
     reconstruction_iou: float | None = Field(description="0..1, where asked for.")
     mask: Mask | None = Field(
-        default=None, description="What was found in a box; null for masks that were sent."
+        default=None,
+        description="What was found in a box or at points; null for masks that were sent.",
     )
 
 

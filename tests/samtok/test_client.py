@@ -62,7 +62,9 @@ def test_words_and_masks_are_the_librarys(address, tokenizer, scene, tmp_path):
         assert np.array_equal([f.mask for f in found], tokenizer.decode(picture, codes).numpy())
         assert all(0 < f.confidence < 1 for f in found)
         (boxed,) = client.encode(picture, boxes=[encoded[0].box])
+        (pointed,) = client.encode(picture, points=[[(5, 6, True), (0, 0, False)]])
         assert (boxed.mask & masks[0]).any()
+        assert pointed.mask.any()
         text = f"a {CUP} b <|mt_start|>"
         good, bad = client.decode(picture, text, size=(20, 30))
         assert (text[good.start : good.end], good.mask.shape) == (CUP, (20, 30))

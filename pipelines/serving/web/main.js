@@ -18,7 +18,7 @@ import { Workspace } from "./workspace.js";
 const service = new Service();
 const workspace = new Workspace();
 const maker = new RegionMaker(service, workspace);
-const stage = new Stage(workspace, encodeDraft);
+const stage = new Stage(workspace, encodeDraft, findAtPoints);
 const chat = new ChatPanel(service, workspace, maker);
 new RegionsPanel(byId("regions"), workspace, {
   copy: copyWords,
@@ -57,7 +57,10 @@ async function encodeDraft(draft) {
   try {
     const region = draft.box
       ? await maker.encodeBox(draft.box)
-      : await maker.encodeMask(workspace.toRuns(draft.bitmap));
+      : await maker.encodeMask(
+          workspace.toRuns(draft.bitmap),
+          draft.points.length ? "point" : "paint",
+        );
     if (!region) return true;
     workspace.select(region.id);
     report(`Region ${region.id}: two words, rebuilt with IoU ${region.iou.toFixed(2)}.`);
@@ -65,6 +68,22 @@ async function encodeDraft(draft) {
   } catch (error) {
     complain(error);
     return false;
+  }
+}
+
+async function findAtPoints(points) {
+  if (!points.some(({ inside }) => inside)) {
+    report("First click on the thing itself, with Point.");
+    return null;
+  }
+  report("Looking…");
+  try {
+    const runs = await maker.findAtPoints(points);
+    report("Add or exclude points, or make words of it.");
+    return runs;
+  } catch (error) {
+    complain(error);
+    return null;
   }
 }
 
@@ -126,6 +145,8 @@ byId("help-open").addEventListener("click", () => byId("help").showModal());
 setUpShortcuts({
   v: () => stage.setTool("select"),
   b: () => stage.setTool("box"),
+  c: () => stage.setTool("point"),
+  x: () => stage.setTool("exclude"),
   p: () => stage.setTool("brush"),
   e: () => stage.setTool("eraser"),
   "[": () => stage.resizeBrush(-1),

@@ -12,11 +12,19 @@ export class RegionMaker {
    * Encode a mask and add the region.
    *
    * @param {number[]} runs of the mask.
+   * @param {string} origin how it came about: "paint" or "point".
    * @returns {Promise<?object>} the region; null where the picture was changed meanwhile.
    */
-  encodeMask(runs) {
+  encodeMask(runs, origin) {
     const { height, width } = this.workspace.picture;
-    return this.#encode({ masks: [{ rle: { size: [height, width], counts: runs } }] }, "paint", runs);
+    return this.#encode({ masks: [{ rle: { size: [height, width], counts: runs } }] }, origin, runs);
+  }
+
+  /** Runs of what the service finds at points {x, y, inside}; null where the picture was changed. */
+  async findAtPoints(points) {
+    const { picture } = this.workspace;
+    const { masks } = await this.service.encode({ image: picture.dataUrl, points: [points] });
+    return this.workspace.picture === picture ? readMask(masks[0]) : null;
   }
 
   /** Encode what the service finds in a box [x0, y0, x1, y1], likewise. */

@@ -6,6 +6,7 @@ import { shortenWords } from "./words.js";
 
 const ORIGINS = {
   box: "found in a box",
+  point: "found at points",
   paint: "painted",
   words: "from words",
   answer: "from an answer",

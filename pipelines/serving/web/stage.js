@@ -1,14 +1,17 @@
-// The picture and the tools on it: draws a box or a mask, and hands it on when it is whole.
+// The picture and the tools on it: draws a box or a mask, or has one found at points, and hands it on
+// when it is whole.
 
 import { byId } from "./dom.js";
 import { Draft } from "./draft.js";
 import { StageInput } from "./stage_input.js";
-import { BoxTool, BrushTool, SelectTool } from "./tools.js";
+import { BoxTool, BrushTool, PointTool, SelectTool } from "./tools.js";
 import { View } from "./view.js";
 
 const HINTS = {
   select: "Click a region to select it; drag to move a zoomed picture.",
   box: "Drag from corner to corner around one thing; its mask is found.",
+  point: "Click on one thing; its mask is found, and more points make it better.",
+  exclude: "Click on what does not belong to it.",
   brush: "Paint the region, then make words of it.",
   eraser: "Wipe away what was painted too much.",
 };
@@ -21,15 +24,20 @@ export class Stage {
   /**
    * @param {Workspace} workspace
    * @param {(draft: Draft) => Promise<boolean>} encode makes a region; false keeps the draft.
+   * @param {(points: object[]) => Promise<?number[]>} find gives the runs of what is at points; null
+   *   where nothing could be found.
    */
-  constructor(workspace, encode) {
+  constructor(workspace, encode, find) {
     this.workspace = workspace;
     this.encode = encode;
+    this.find = find;
     this.view = new View(byId("canvas"), byId("viewport"), workspace);
     const radius = () => this.#radius();
     this.tools = {
       select: new SelectTool(this.view, workspace),
       box: new BoxTool(this.view, (box) => this.#takeBox(box)),
+      point: new PointTool((point) => this.#takePoint(point), true),
+      exclude: new PointTool((point) => this.#takePoint(point), false),
       brush: new BrushTool(this.view, () => this.#getDraft(), radius, 1),
       eraser: new BrushTool(this.view, () => this.#getDraft(), radius, 0),
     };
@@ -111,6 +119,22 @@ export class Stage {
     this.#getDraft().remember();
     this.draft.setBox(box);
     this.finish();
+  }
+
+  /** What is found with one point more becomes the draft, to be improved on or encoded. */
+  async #takePoint(point) {
+    if (this.#isBusy) return;
+    const points = [...(this.draft?.points ?? []), point];
+    const draft = this.#getDraft();
+    this.#setBusy(true);
+    try {
+      const runs = await this.find(points);
+      if (!runs || this.draft !== draft) return;
+      draft.remember();
+      draft.setFound(points, runs);
+    } finally {
+      this.#setBusy(false);
+    }
   }
 
   /** The brush's radius in pixels of the picture: the slider is in thousandths of its longer side. */

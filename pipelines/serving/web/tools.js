@@ -54,6 +54,31 @@ export class BoxTool {
   }
 }
 
+/** Says of a pixel that the thing has it (`inside`), or leaves it out; `onPoint` gets it. */
+export class PointTool {
+  #isDown = false;
+
+  constructor(onPoint, inside) {
+    this.onPoint = onPoint;
+    this.inside = inside;
+  }
+
+  press() {
+    this.#isDown = true;
+  }
+
+  move() {}
+
+  release({ x, y }) {
+    if (this.#isDown) this.onPoint({ x, y, inside: this.inside });
+    this.cancel();
+  }
+
+  cancel() {
+    this.#isDown = false;
+  }
+}
+
 /** Paints (value 1) or erases (0) with a round brush; `getDraft` gives what to paint on. */
 export class BrushTool {
   #last = null;

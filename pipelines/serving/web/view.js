@@ -113,6 +113,9 @@ export class View {
 
   #drawMarks(context) {
     const { box, cursor, brush } = this.marks;
+    for (const { x, y, inside } of this.draft?.points ?? []) {
+      this.#dot(context, x, y, inside ? "#00b050" : "#e00000");
+    }
     if (box) {
       const [x0, y0, x1, y1] = box;
       this.#stroke(context, () => context.rect(x0, y0, x1 - x0 + 1, y1 - y0 + 1));
@@ -130,6 +133,17 @@ export class View {
         context.lineTo(cursor.x + 0.5, cursor.y + 0.5 + arm);
       });
     }
+  }
+
+  /** A dot with a white rim. */
+  #dot(context, x, y, colour) {
+    context.beginPath();
+    context.arc(x + 0.5, y + 0.5, 5 * this.line * devicePixelRatio, 0, 2 * Math.PI);
+    context.fillStyle = colour;
+    context.fill();
+    context.strokeStyle = "#fff";
+    context.lineWidth = 1.5 * this.line * devicePixelRatio;
+    context.stroke();
   }
 
   /** A white line on a wider black one: seen on any picture. */

@@ -82,6 +82,9 @@ class Picture:
             mouse.move(*self.place(*point), steps=4)
         mouse.up()
 
+    def click(self, x, y):
+        self.page.mouse.click(*self.place(x, y))
+
     def see(self, *, still=False):
         """What is on the screen, a colour for each of the picture's pixels; uint8 (H, W, 3).
 

@@ -16,6 +16,7 @@ from PIL import Image
 
 from samtok.masks import compute_boxes, decode_rle, decode_segmentation
 from samtok.tokenizer.box_masks import find_masks_in_boxes
+from samtok.tokenizer.point_masks import find_mask_at_points
 from samtok.words import format_codes
 from tests.pipelines.serving.conftest import HEIGHT, WIDTH, as_png, as_rle
 
@@ -86,6 +87,23 @@ def test_boxes_become_masks_and_these_words(serve, tokenizer, scenes):
     assert np.array_equal(shown, expected[0])
 
 
+def test_points_become_masks_and_these_words(serve, tokenizer, scenes):
+    picture, masks = scenes[0]
+    embeddings = tokenizer.embed(picture)
+    things, expected = [], []
+    for mask in masks[:2]:
+        (y, x), (y_out, x_out) = np.argwhere(mask)[0], np.argwhere(~mask)[-1]
+        points = [(x, y, True), (x_out, y_out, False)]
+        things.append([{"x": x + 0.4, "y": y + 0.4, "inside": inside} for x, y, inside in points])
+        things[-1][0].pop("inside")  # what is said by default
+        xy, inside = np.array([[x, y], [x_out, y_out]]), np.array([True, False])
+        expected.append(find_mask_at_points(tokenizer, embeddings, xy, inside))
+    body = {"image": as_png(picture), "points": things}
+    got = serve().post("/v1/encode", json=body).json()["masks"]
+    assert np.array_equal([decode_rle(mask["mask"]["rle"]) for mask in got], expected)
+    assert [m["words"] for m in got] == format_codes(tokenizer.encode(picture, np.array(expected)))
+
+
 @pytest.mark.parametrize(
     ("regions", "code"),
     [
@@ -94,13 +112,20 @@ def test_boxes_become_masks_and_these_words(serve, tokenizer, scenes):
         ({"boxes": [[0, 0, 9]]}, "body_malformed"),
         ({"boxes": [[-1, 0, 9, 9]]}, "body_malformed"),
         ({"boxes": [[0, 0, 9, 9]] * 4}, "too_many_masks"),
-        ({"points": [[{"x": 3, "y": 4}]]}, "points_unsupported"),
+        ({"points": [[{"x": WIDTH, "y": 4}]]}, "point_outside_image"),
+        ({"points": [[{"x": -1, "y": 4}]]}, "body_malformed"),
+        ({"points": [[]]}, "body_malformed"),
+        ({"points": [[{"x": 3, "y": 4, "inside": False}]]}, "points_all_outside"),
+        ({"points": [[{"x": 3, "y": 4}]] * 4}, "too_many_masks"),
+        ({"points": [[{"x": 3, "y": 4}] * 3]}, "too_many_points"),
         ({"points": [[{"x": 3, "y": 4}]], "boxes": [[0, 0, 9, 9]]}, "body_malformed"),
         ({}, "body_malformed"),
     ],
 )
 def test_boxes_and_points_that_are_refused(serve, body, regions, code):
-    answer = serve(max_masks=3).post("/v1/encode", json={"image": body["image"], **regions})
+    answer = serve(max_masks=3, max_points=2).post(
+        "/v1/encode", json={"image": body["image"], **regions}
+    )
     assert refusal(answer) == (422, code)
 
 

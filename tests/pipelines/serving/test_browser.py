@@ -14,6 +14,7 @@ from pipelines.serving.engine import TokenizerEngine
 from pipelines.serving.limits import Limits
 from samtok.masks import decode_rle, encode_rle
 from samtok.tokenizer.box_masks import find_masks_in_boxes
+from samtok.tokenizer.point_masks import find_mask_at_points
 from samtok.words import format_codes
 from tests.pipelines.serving.browsing import Picture, open_browser, open_page
 from tests.pipelines.serving.conftest import LocalChatModel, LocalTokenizer, listening
@@ -118,6 +119,35 @@ def test_painting_erasing_and_undoing_give_the_mask_that_is_encoded(page, scene,
     expect(page.locator(".facts")).to_contain_text("painted")
     page.get_by_label("as put in").check()
     assert overlap(changed(before, picture.see()), wiped) > 0.9
+
+
+def test_points_find_a_mask_that_more_of_them_improve(page, tokenizer, scene):
+    image, mask, _ = scene
+    y, x = np.argwhere(mask)[mask.sum() // 2].tolist()
+    y_out, x_out = np.argwhere(~mask)[0].tolist()
+
+    picture = Picture(page, image)
+    page.locator("#canvas").press("x")
+    picture.click(x_out, y_out)
+    expect(page.locator("#status")).to_have_text("First click on the thing itself, with Point.")
+    clicks = [(x, y, True), (x_out, y_out, False)]
+    for count, key in enumerate("cx", start=1):
+        page.keyboard.press(key)
+        with page.expect_request("**/v1/encode") as sent:
+            picture.click(*clicks[count - 1][:2])
+        expect(page.locator("#status")).to_contain_text("Add or exclude points")
+        points = [dict(zip(("x", "y", "inside"), click, strict=True)) for click in clicks[:count]]
+        assert sent.value.post_data_json["points"] == [points]
+    page.keyboard.press("Control+z")
+    page.keyboard.press("Enter")
+    row = page.locator("#regions li")
+    expect(row).to_have_count(1)
+    expect(row.locator(".facts")).to_contain_text("found at points")
+    one = find_mask_at_points(
+        tokenizer, tokenizer.embed(image), np.array([[x, y]]), np.array([True])
+    )
+    codes = tokenizer.encode(image, one[None])
+    assert row.locator(".words").get_attribute("title") == format_codes(codes)[0]
 
 
 def test_a_box_without_a_mouse(page, scene):
