@@ -49,9 +49,9 @@ def test_it_names_things_in_unseen_scenes_better_than_by_chance(base):
     shapes."""
     figures = examine(base, [generate_scene(index, split="test") for index in range(60)])
     assert figures["color_right"] > 0.85
-    assert figures["category_right"] > 0.7
+    assert figures["category_right"] > 0.75
     assert figures["refused"] > 0.9
-    assert figures["box_iou"] > 0.5
+    assert figures["box_iou"] > 0.6
 
 
 def test_the_chat_model_finds_what_an_expression_names(chatting, tokenizer):
