@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -85,5 +86,5 @@ def write_card(
     )
     text += _LOADING
     if mask_tokenizer is not None:
-        text += _CHAT.format(name=repr(mask_tokenizer["name"]))
+        text += _CHAT.format(name=json.dumps(mask_tokenizer["name"]))
     (folder / "README.md").write_text(text)

@@ -72,7 +72,7 @@ def test_a_model_in_a_bucket_loads_in_the_state_it_has(
 def test_a_saved_model_knows_its_mask_tokenizer(small_mllm, saved, tmp_path):
     assert load_mllm(saved, device="cpu").mask_tokenizer == REFERENCE
     card = (saved / "README.md").read_text()
-    assert "SAMTok.from_pretrained('tiny')" in card
+    assert 'SAMTok.from_pretrained("tiny")' in card
 
     plain = save_mllm(small_mllm, tmp_path / "plain")
     assert load_mllm(plain, device="cpu").mask_tokenizer is None
