@@ -16,7 +16,6 @@ from typing import Final
 
 import numpy as np
 
-from samtok.metrics.segmentation import pairwise_iou
 from samtok.tokenizer.embeddings import ImageEmbeddings
 from samtok.tokenizer.mask_tokenizer import SAMTok
 
@@ -56,8 +55,8 @@ def find_mask_at_points(
         masks = found
     every = np.concatenate(candidates)
     step = max(1, max(height, width) // _COMPARED_SIDE)
-    small = every[:, ::step, ::step]
-    score = pairwise_iou(small, small).mean(axis=1) * np.concatenate(confidence)
+    agreement = _compare_all(every[:, ::step, ::step])
+    score = agreement * np.concatenate(confidence)
     columns, rows = points.astype(int).T
     num_right = (every[:, rows, columns] == is_inside).sum(axis=1)
     found_best: np.ndarray = every[np.lexsort((score, num_right))[-1]]
@@ -83,3 +82,13 @@ def _measure_distance(height: int, width: int, points: np.ndarray) -> np.ndarray
         rows, columns = np.ogrid[-y : height - y, -x : width - x]
         nearest = np.minimum(nearest, np.hypot(rows, columns))
     return nearest
+
+
+def _compare_all(masks: np.ndarray) -> np.ndarray:
+    """Mean IoU of each mask with all; float32, shape (S,), 0..1."""
+    pixels = masks.reshape(len(masks), -1).astype(np.float32)
+    shared = pixels @ pixels.T
+    areas = shared.diagonal()
+    union = areas[:, None] + areas - shared
+    mean: np.ndarray = (shared / np.maximum(union, 1)).mean(axis=1)
+    return mean
