@@ -37,8 +37,9 @@ _MAX_WAIT_SECONDS: Final = 30.0
 SentImage = Image.Image | np.ndarray | bytes | str | Path
 """A PIL image, uint8 RGB array (H, W, 3), the bytes of an image file, or a path to one."""
 SentMasks = np.ndarray | Sequence[np.ndarray | Rle]
-SentPoints = Sequence[Sequence[tuple[float, float, bool]]]
 """bool, shape (N, H, W), or N masks: bool arrays (H, W) or COCO RLEs."""
+SentPoints = Sequence[Sequence[tuple[float, float, bool]]]
+"""For each thing its points: x and y in pixels, and whether the thing has it or leaves it out."""
 Prompt = str | Sequence[str | np.ndarray]
 """Text, which may hold mask words; or pieces of text and bool masks (H, W) in order."""
 
@@ -171,8 +172,7 @@ class Client:
             image: they lie on.
             masks: N, at the image's size, none empty.
             boxes: instead of masks, N around one thing each: xyxy pixels, the last pixel inside.
-            points: instead of masks, N lists of points on one thing each: x and y in pixels, and
-                whether it is inside the thing, as one is at least.
+            points: instead of masks, those of N things, one or more of each inside.
             reconstruct: decode the words again and give the overlap.
 
         Raises:

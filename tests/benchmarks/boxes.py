@@ -8,15 +8,14 @@ of their sides, as a hand draws them.
 
 from __future__ import annotations
 
-import argparse
 import json
 
 import numpy as np
+import unseen_scenes
 
 from samtok import SAMTok
 from samtok.masks import compute_boxes
 from samtok.metrics.segmentation import mask_iou
-from samtok.scenes import generate_scene
 from samtok.tokenizer.box_masks import find_masks_in_boxes
 
 SHAKE = 0.08
@@ -39,17 +38,10 @@ def fill(boxes: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--tokenizer", default="tiny")
-    parser.add_argument("--num-images", type=int, default=60)
-    args = parser.parse_args()
-    tokenizer = SAMTok.from_pretrained(args.tokenizer)
+    tokenizer, scenes = unseen_scenes.load(__doc__)
     random = np.random.default_rng(0)
     iou: dict[str, list[float]] = {}
-    for index in range(args.num_images):
-        scene = generate_scene(index, split="test", seed=0)
+    for scene in scenes:
         masks = np.asarray(scene.masks)
         masks = masks[masks.any(axis=(1, 2))]
         if not len(masks):

@@ -8,30 +8,21 @@ the rank correlation (Spearman) of each confidence with the true IoU, as one JSO
 
 from __future__ import annotations
 
-import argparse
 import json
 
 import numpy as np
+import unseen_scenes
 from scipy.stats import spearmanr
 
-from samtok import SAMTok
 from samtok.metrics.segmentation import mask_iou
-from samtok.scenes import generate_scene
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--tokenizer", default="tiny")
-    parser.add_argument("--num-images", type=int, default=60)
-    args = parser.parse_args()
-    tokenizer = SAMTok.from_pretrained(args.tokenizer)
+    tokenizer, scenes = unseen_scenes.load(__doc__)
     random = np.random.default_rng(0)
     true: list[float] = []
     found: dict[str, list[float]] = {"confidence": [], "decoder's estimate": []}
-    for index in range(args.num_images):
-        scene = generate_scene(index, split="test")
+    for scene in scenes:
         masks = np.asarray(scene.masks)
         if not len(masks):
             continue

@@ -8,15 +8,13 @@ is thickest; each further one is where the largest error is thickest, as SAM's o
 
 from __future__ import annotations
 
-import argparse
 import json
 
 import numpy as np
+import unseen_scenes
 from scipy import ndimage
 
-from samtok import SAMTok
 from samtok.metrics.segmentation import measure_overlap
-from samtok.scenes import generate_scene
 from samtok.tokenizer.point_masks import find_mask_at_points
 
 NUM_POINTS = 4
@@ -36,16 +34,9 @@ def point_at(true: np.ndarray, found: np.ndarray) -> tuple[tuple[int, int], bool
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--tokenizer", default="tiny")
-    parser.add_argument("--num-images", type=int, default=60)
-    args = parser.parse_args()
-    tokenizer = SAMTok.from_pretrained(args.tokenizer)
+    tokenizer, scenes = unseen_scenes.load(__doc__)
     iou: list[list[float]] = []
-    for index in range(args.num_images):
-        scene = generate_scene(index, split="test", seed=0)
+    for scene in scenes:
         embeddings = tokenizer.embed(scene.image)
         for true in (mask for mask in scene.masks if mask.any()):
             points, inside, of_this = [], [], []

@@ -41,8 +41,8 @@ def submit(cluster):
 def tokenize(output, tokenizer):
     return (
         *("python", "jobs/tokenize_corpus.py", "--source", "scenes", "--split", "val"),
-        *("--num-images", NUM_IMAGES, "--images-per-block", 4, "--preview-images", 0),
-        *("--num-actors", 2, "--tokenizer", tokenizer, "--output", output),
+        *("--num-images", NUM_IMAGES, "--images-per-block", 4, "--images-per-batch", 4),
+        *("--preview-images", 0, "--num-actors", 2, "--tokenizer", tokenizer, "--output", output),
     )
 
 

@@ -24,7 +24,10 @@ pytestmark = pytest.mark.ray
 def start_job(ray_cluster, small_tokenizer_folder):
     """Starts a job on scenes on the session's cluster; kills what is left of it after."""
     running = []
-    actors = ("--tokenizer", str(small_tokenizer_folder), "--num-actors")
+    actors = (
+        *("--tokenizer", str(small_tokenizer_folder), "--images-per-batch", "4"),
+        "--num-actors",
+    )
     flags = {
         "tokenize_corpus": (*actors, "1", "--preview-images", "0"),
         "embed_corpus": (*actors, "1"),
