@@ -118,7 +118,7 @@ def run_service(config: ServeModelConfig, *, announce: Callable[[str], None]) ->
     """
     key_digests = read_key_digests(config.api_keys) if config.api_keys else ()
     check_exposure(config.host, key_digests)
-    _check_sources(config)
+    application = make_application(config, key_digests)
     if not is_joined_cluster():
         _check_port(config.host, config.port)
         # With the 5 s of Ray's default, the proxy is restarted for ever on a busy machine.
@@ -127,7 +127,7 @@ def run_service(config: ServeModelConfig, *, announce: Callable[[str], None]) ->
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):  # after Ray, which sets handlers of its own
         signal.signal(number, lambda *_: stop.set())
-    start_service(config, key_digests)
+    start_service(config, application)
     try:
         announce(f"http://{config.host}:{config.port}")
         stop.wait()
@@ -135,20 +135,37 @@ def run_service(config: ServeModelConfig, *, announce: Callable[[str], None]) ->
         serve.delete(APPLICATION)
 
 
-def start_service(config: ServeModelConfig, key_digests: tuple[str, ...] = ()) -> None:
+def start_service(config: ServeModelConfig, application: serve.Application) -> None:
     """Deploy on the cluster this process is connected to, or update what runs there.
 
     Returns when calls are answered. A new tokenizer replaces replicas one after another.
+
+    Args:
+        config: where it listens.
+        application: by :func:`make_application` of the same settings.
     """
     location = ProxyLocation.EveryNode if is_joined_cluster() else ProxyLocation.HeadOnly
     serve.start(
         proxy_location=location, http_options=HTTPOptions(host=config.host, port=config.port)
     )
-    serve.run(make_application(config, key_digests), name=APPLICATION, route_prefix="/")
+    serve.run(application, name=APPLICATION, route_prefix="/")
 
 
-def make_application(config: ServeModelConfig, key_digests: tuple[str, ...]) -> serve.Application:
-    """The service, ready for ``serve.run``."""
+def make_application(
+    config: ServeModelConfig, key_digests: tuple[str, ...] = ()
+) -> serve.Application:
+    """The service, ready for ``serve.run``.
+
+    Tokenizer and model are looked up once, so that what is checked here is what replicas load.
+
+    Raises:
+        ConfigError: the model has learned the words of another tokenizer, or MLflow does not know
+            one.
+        CheckpointError: tokenizer or model cannot be loaded.
+    """
+    tokenizer = find_registered(config.tokenizer)
+    model = None if config.model is None else find_registered(config.model)
+    _check_sources(tokenizer, model)
     api = ApiSettings(
         model_id=config.tokenizer,
         chat_model_id=config.model,
@@ -156,7 +173,7 @@ def make_application(config: ServeModelConfig, key_digests: tuple[str, ...]) -> 
         key_digests=key_digests,
     )
     replicas = ReplicaSettings(
-        source=find_registered(config.tokenizer),
+        source=tokenizer,
         scale=Scale(config.num_replicas, config.max_replicas),
         cpus=config.cpus_per_replica,
         gpus=config.gpus_per_replica,
@@ -164,13 +181,13 @@ def make_application(config: ServeModelConfig, key_digests: tuple[str, ...]) -> 
         max_batch_size=config.max_batch_size,
         batch_wait_seconds=config.batch_wait_ms / 1000,
     )
-    chat = None if config.model is None else _settle_chat(config.model, config)
+    chat = None if model is None else _settle_chat(model, config)
     return build_application(api, replicas, chat)
 
 
 def _settle_chat(source: str, config: ServeModelConfig) -> ChatReplicaSettings:
     return ChatReplicaSettings(
-        source=find_registered(source),
+        source=source,
         scale=Scale(config.chat.num_replicas, config.chat.max_replicas),
         cpus=config.chat.cpus_per_replica,
         gpus=config.chat.gpus_per_replica,
@@ -178,13 +195,12 @@ def _settle_chat(source: str, config: ServeModelConfig) -> ChatReplicaSettings:
     )
 
 
-def _check_sources(config: ServeModelConfig) -> None:
+def _check_sources(tokenizer: str, model: str | None) -> None:
     """Load what can be loaded here: a broken checkpoint would fail in replicas, again and again."""
-    tokenizer = SAMTok.from_pretrained(find_registered(config.tokenizer), device="cpu")
-    if config.model is not None:
-        model = find_registered(config.model)
+    loaded = SAMTok.from_pretrained(tokenizer, device="cpu")
+    if model is not None:
         load_processor(model)
-        check_mask_tokenizer(read_mask_tokenizer(model), tokenizer)
+        check_mask_tokenizer(read_mask_tokenizer(model), loaded)
 
 
 def _check_port(host: str, port: int) -> None:

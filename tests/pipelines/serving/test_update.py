@@ -30,7 +30,7 @@ def test_no_request_fails_while_the_tokenizer_is_replaced(
 
     from pipelines.serving.deployments import APPLICATION
     from pipelines.serving.limits import Limits
-    from pipelines.serving.run import ServeModelConfig, start_service
+    from pipelines.serving.run import ServeModelConfig, make_application, start_service
 
     (old, old_folder), (new, new_folder) = versions
     words = {tok.fingerprint: format_codes(tok.encode(picture, masks[:1]))[0] for tok in (old, new)}
@@ -53,12 +53,16 @@ def test_no_request_fails_while_the_tokenizer_is_replaced(
             except urllib.error.HTTPError as error:
                 seen.append((error.code, error.read()))
 
-    start_service(ServeModelConfig(tokenizer=old_folder, **settings))
+    def deploy(folder):
+        config = ServeModelConfig(tokenizer=folder, **settings)
+        start_service(config, make_application(config))
+
+    deploy(old_folder)
     try:
         clients = [threading.Thread(target=ask) for _ in range(3)]
         for client in clients:
             client.start()
-        start_service(ServeModelConfig(tokenizer=new_folder, **settings))
+        deploy(new_folder)
         before = len(seen)
         while len(seen) < before + 9 and stop.wait(0.1) is False:
             pass
