@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import dataclasses
 import logging
 import time
@@ -43,10 +44,6 @@ APPLICATION: Final = "samtok"
 
 _BATCHES_AHEAD: Final = 2
 """Calls a replica takes on, in batches: the one that runs and the one that gathers."""
-_CHATS_AT_ONCE: Final = 1
-"""Conversations a replica answers at the same time."""
-_CHATS_AHEAD: Final = 2
-"""Conversations a replica takes on: the one it answers and the one that comes next."""
 _SPARE_INGRESS_CALLS: Final = 16
 """Beyond the pending ones, for those that are turned away and for probes."""
 _RETRY_SECONDS: Final = 1.0
@@ -105,6 +102,8 @@ class ChatReplicaSettings:
     """Of each; 0 runs on the CPU."""
     max_prompt_tokens: int
     """Conversations of more are refused."""
+    max_batch_size: int
+    """Conversations answered at the same time."""
 
 
 class TokenizerReplica:
@@ -143,19 +142,21 @@ class TokenizerReplica:
 
 
 class ChatReplica:
-    """A language model in an actor; one thread writes answers, one after another."""
+    """A language model in an actor; one thread writes the answers to all its calls."""
 
     def __init__(self, settings: ChatReplicaSettings) -> None:
         torch.set_num_threads(max(1, round(settings.cpus)))
         self._engine = ChatEngine(
-            load_mllm(settings.source), max_prompt_tokens=settings.max_prompt_tokens
+            load_mllm(settings.source),
+            max_prompt_tokens=settings.max_prompt_tokens,
+            max_batch_size=settings.max_batch_size,
         )
+        atexit.register(self._engine.close)
         self._facts = ModelFacts(settings.source, self._engine.mask_tokenizer)
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="chat")
 
     async def stream(self, call: ChatCall) -> AsyncGenerator[ChatEvent]:
         """One answer as it is written."""
-        async with aclosing(stream_answer(self._engine, self._thread, call)) as events:
+        async with aclosing(stream_answer(self._engine, call)) as events:
             async for event in events:
                 yield event
 
@@ -284,9 +285,9 @@ def _build_chat(settings: ChatReplicaSettings, limits: Limits) -> serve.Applicat
     return serve.deployment(
         ChatReplica,
         name="chat",
-        **settings.scale.to_options(_CHATS_AT_ONCE),
+        **settings.scale.to_options(settings.max_batch_size),
         ray_actor_options={"num_cpus": settings.cpus, "num_gpus": settings.gpus},
-        max_ongoing_requests=_CHATS_AHEAD,
+        max_ongoing_requests=_BATCHES_AHEAD * settings.max_batch_size,
         max_queued_requests=limits.max_pending,
         graceful_shutdown_timeout_s=limits.max_call_seconds,
     ).bind(settings)

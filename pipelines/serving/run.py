@@ -36,7 +36,7 @@ _MIB: Final = 1 << 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChatConfig:
-    """Replicas of the language model; they answer one conversation at a time each."""
+    """Replicas of the language model."""
 
     num_replicas: int = 1
     """How many, or at least how many."""
@@ -46,9 +46,13 @@ class ChatConfig:
     """CPUs of a replica; its torch threads."""
     gpus_per_replica: float = 0.0
     """GPUs of a replica: 0 runs on the CPU."""
+    max_batch_size: int = 8
+    """Conversations that a replica answers at the same time, a token of each at a time. Each takes
+    memory for what it has read and written."""
 
     def __post_init__(self) -> None:
         at_least(1, "chat.num_replicas", self.num_replicas)
+        at_least(1, "chat.max_batch_size", self.max_batch_size)
         at_least(self.num_replicas, "chat.max_replicas", self.max_replicas)
         at_least(0, "chat.gpus_per_replica", self.gpus_per_replica)
         above_zero("chat.cpus_per_replica", self.cpus_per_replica)
@@ -192,6 +196,7 @@ def _settle_chat(source: str, config: ServeModelConfig) -> ChatReplicaSettings:
         cpus=config.chat.cpus_per_replica,
         gpus=config.chat.gpus_per_replica,
         max_prompt_tokens=config.limits.max_prompt_tokens,
+        max_batch_size=config.chat.max_batch_size,
     )
 
 

@@ -109,8 +109,6 @@ def generate_ids(
     mllm: Mllm,
     prompts: Sequence[EncodedExample],
     config: GenerationConfig | None = None,
-    *,
-    should_stop: Callable[[torch.Tensor], bool] | None = None,
 ) -> list[torch.Tensor]:
     """Answer encoded prompts, all in one batch.
 
@@ -118,12 +116,10 @@ def generate_ids(
         mllm: model and processor.
         prompts: B, see :func:`~samtok.mllm.collate.encode_prompt`.
         config: how answers are written.
-        should_stop: asked after each token of a batch of one, with the tokens so far, int64 (S,),
-            prompt included; True ends the answer.
 
     Returns:
         B tensors of token ids, int64 on the CPU; the last id is the end of the turn, unless the
-        limit came first or the caller stopped.
+        limit came first.
     """
     if not prompts:
         return []
@@ -141,10 +137,9 @@ def generate_ids(
             # A message that holds one is refused in the next round.
             suppress_tokens=list_control_ids(mllm.tokenizer, ends),
             logits_processor=make_processors(
-                mllm, config, _seed_rows(config.seed, len(prompts)), prompt_length
+                mllm, config, seed_rows(config.seed, len(prompts)), prompt_length
             ),
             use_cache=True,
-            stopping_criteria=[] if should_stop is None else [_as_criterion(should_stop)],
         )
     return [_cut(row[prompt_length:], ends) for row in rows.cpu()]
 
@@ -174,16 +169,8 @@ def make_processors(
     return processors
 
 
-def _as_criterion(should_stop: Callable[[torch.Tensor], bool]) -> Callable[..., torch.Tensor]:
-    """`should_stop` as transformers asks: for each row of a batch, here for the only one."""
-
-    def stop_row(ids: torch.Tensor, _: Any, **__: Any) -> torch.Tensor:
-        return torch.tensor([should_stop(ids[0])], device=ids.device)
-
-    return stop_row
-
-
-def _seed_rows(seed: int, num_rows: int) -> list[int]:
+def seed_rows(seed: int, num_rows: int) -> list[int]:
+    """A seed for each row of a batch, from one for all."""
     return [
         int(np.random.SeedSequence([seed, row]).generate_state(1)[0]) for row in range(num_rows)
     ]

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from samtok.mllm.collate import EncodedExample
+from samtok.mllm.decoding import DecodingState, append_tokens, read_prompts
 from samtok.mllm.generation import (
     GenerationConfig,
     LogitsProcessor,
@@ -63,69 +63,15 @@ def generate_groups(
     group_size = len(seeds[0])
     flat_seeds = [seed for group in seeds for seed in group]
     with evaluating(mllm.model):
-        state = _read_prompts(mllm, prompts, group_size)
+        state = read_prompts(mllm, prompts, group_size)
         processors = make_processors(mllm, config, flat_seeds, state.ids.shape[1])
         answers = _decode(mllm, state, processors, config)
     return [answers[start : start + group_size] for start in range(0, len(answers), group_size)]
 
 
-@dataclass(slots=True)
-class _State:
-    """The rows that are still written."""
-
-    ids: torch.Tensor
-    """int64, (B, S so far), padded on the left."""
-    attends: torch.Tensor
-    """int64, the same shape: 1 for tokens."""
-    positions: torch.Tensor
-    """int64, (B,): of the next token, the same in all three rows of M-RoPE."""
-    logits: torch.Tensor
-    """(B, V), of the next token."""
-    cache: Any
-    """Keys and values of transformers."""
-
-    def keep(self, rows: torch.Tensor) -> None:
-        """Go on without the other rows."""
-        self.ids, self.attends, self.positions = (
-            tensor[rows] for tensor in (self.ids, self.attends, self.positions)
-        )
-        self.cache.batch_select_indices(rows)
-
-
-def _read_prompts(mllm: Mllm, prompts: Sequence[EncodedExample], group_size: int) -> _State:
-    """Each prompt once, then one row for each answer."""
-    length = max(map(len, prompts))
-    ids = torch.full((len(prompts), length), mllm.tokenizer.pad_token_id)
-    attends = torch.zeros_like(ids)
-    positions = torch.zeros(3, *ids.shape, dtype=torch.long)
-    for row, prompt in enumerate(prompts):
-        ids[row, length - len(prompt) :] = prompt.input_ids
-        attends[row, length - len(prompt) :] = 1
-        positions[:, row, length - len(prompt) :] = prompt.position_ids
-    inputs = {
-        "input_ids": ids,
-        "attention_mask": attends,
-        "position_ids": positions,
-        "pixel_values": torch.cat([prompt.pixel_values for prompt in prompts]),
-        "image_grid_thw": torch.cat([prompt.image_grid_thw for prompt in prompts]),
-    }
-    inputs = {name: tensor.to(mllm.device) for name, tensor in inputs.items()}
-    output = mllm.model.model(**inputs, use_cache=True)
-    logits = mllm.model.get_output_embeddings()(output.last_hidden_state[:, -1])
-    output.past_key_values.batch_repeat_interleave(group_size)
-    next_positions = positions.amax(dim=(0, 2)) + 1
-    return _State(
-        ids=inputs["input_ids"].repeat_interleave(group_size, dim=0),
-        attends=inputs["attention_mask"].repeat_interleave(group_size, dim=0),
-        positions=next_positions.to(mllm.device).repeat_interleave(group_size),
-        logits=logits.repeat_interleave(group_size, dim=0),
-        cache=output.past_key_values,
-    )
-
-
 def _decode(
     mllm: Mllm,
-    state: _State,
+    state: DecodingState,
     processors: Sequence[LogitsProcessor],
     config: GenerationConfig,
 ) -> list[SampledAnswer]:
@@ -158,7 +104,7 @@ def _decode(
                 if isinstance(processor, SeededSampling):
                     processor.keep_rows(going_on)
         if step + 1 < config.max_new_tokens:
-            _append(mllm, state, chosen)
+            append_tokens(mllm, state, chosen)
     return [
         SampledAnswer(ids[:length], own[:length], ended)
         for ids, own, length, ended in zip(
@@ -173,19 +119,3 @@ def _choose(
     for processor in processors:
         scores = processor(ids, scores)
     return scores.argmax(1)
-
-
-def _append(mllm: Mllm, state: _State, chosen: torch.Tensor) -> None:
-    """Read a token of each row."""
-    column = chosen[:, None]
-    state.ids = torch.cat([state.ids, column], dim=1)
-    state.attends = torch.cat([state.attends, torch.ones_like(column)], dim=1)
-    output = mllm.model.model(
-        input_ids=column,
-        attention_mask=state.attends,
-        position_ids=state.positions[None, :, None].expand(3, -1, 1),
-        past_key_values=state.cache,
-        use_cache=True,
-    )
-    state.positions = state.positions + 1
-    state.logits = mllm.model.get_output_embeddings()(output.last_hidden_state[:, 0])

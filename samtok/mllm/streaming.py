@@ -1,18 +1,32 @@
-"""One answer as it is being written: text for each token, and an end where the caller wants one."""
+"""Answers as they are being written: text for each token, and an end where the caller wants one.
+
+Answers to several callers are written together, each from when its prompt comes until it ends.
+
+Letters: S tokens so far, V rows of the vocabulary's table.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 
 from samtok.mllm.collate import EncodedExample
-from samtok.mllm.generation import GenerationConfig, generate_ids, list_ends
+from samtok.mllm.decoding import DecodingState, append_tokens, read_prompts
+from samtok.mllm.generation import (
+    GenerationConfig,
+    LogitsProcessor,
+    evaluating,
+    list_control_ids,
+    list_ends,
+    make_processors,
+    seed_rows,
+)
 from samtok.mllm.model import Mllm
-
-_HALF_A_CHARACTER: Final = "\ufffd"
+from samtok.mllm.text_writer import TextWriter
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,80 +49,144 @@ def write_answer(
     stop: Sequence[str] = (),
     on_text: Callable[[str], None] = lambda _: None,
 ) -> WrittenAnswer:
-    """Answer one encoded prompt, and tell of each token.
-
-    Args:
-        mllm: model and processor.
-        prompt: see :func:`~samtok.mllm.collate.encode_prompt`.
-        config: how the answer is written.
-        stop: texts, none empty; the answer ends before the first that appears.
-        on_text: gets what is new after each token, ``""`` while a character or what may be a stop
-            text is half written. What it raises ends the generation and passes through.
+    """Answer one encoded prompt, and tell of each token; see :meth:`AnswerBatch.add`.
 
     Returns:
         The answer: `on_text`'s pieces joined.
     """
-    writer = _Writer(mllm.tokenizer, stop, on_text)
-    (ids,) = generate_ids(mllm, [prompt], config, should_stop=writer.take)
-    writer.flush()
-    ended = writer.is_stopped or int(ids[-1]) in list_ends(mllm.tokenizer)
-    return WrittenAnswer(writer.text, "stop" if ended else "length", len(ids))
+    with evaluating(mllm.model):
+        batch = AnswerBatch(mllm)
+        answer = batch.add(prompt, config, stop=stop, on_text=on_text)
+        while len(batch):
+            batch.step()
+    return answer.result()
 
 
-class _Writer:
-    """Tokens → text that can be given away.
+class AnswerBatch:
+    """Answers that are written together, a token of each at a time.
 
-    Token ids are kept until their bytes are whole characters, and characters until they cannot be
-    the beginning of a stop text.
+    What an answer says does not depend on the others, but for rounding. Used by one thread.
+
+    Args:
+        mllm: model and processor; the model in evaluation mode.
     """
 
-    def __init__(self, tokenizer: Any, stop: Sequence[str], on_text: Callable[[str], None]) -> None:
-        self._tokenizer = tokenizer
-        self._ends = list_ends(tokenizer)
-        self._stop = stop
-        self._on_text = on_text
-        self._ids: list[int] = []
-        self._held = ""
-        self.text = ""
-        """Given away so far."""
-        self.is_stopped = False
-        """Whether a stop text came."""
+    def __init__(self, mllm: Mllm) -> None:
+        self._mllm = mllm
+        self._ends = list_ends(mllm.tokenizer)
+        banned = list_control_ids(mllm.tokenizer, self._ends)
+        self._banned = torch.tensor(banned, device=mllm.device)
+        self._rows: list[_Row] = []
+        self._state: DecodingState | None = None
 
-    def take(self, ids: torch.Tensor) -> bool:
-        """Take the last of the tokens so far, int64 (S,); True ends the answer."""
-        if (last := int(ids[-1])) not in self._ends:
-            self._ids.append(last)
-        decoded = self._tokenizer.decode(self._ids)
-        if decoded.endswith(_HALF_A_CHARACTER):
-            decoded = ""
+    def __len__(self) -> int:
+        """Answers that have not ended."""
+        return len(self._rows)
+
+    @torch.no_grad()
+    def add(
+        self,
+        prompt: EncodedExample,
+        config: GenerationConfig | None = None,
+        *,
+        stop: Sequence[str] = (),
+        on_text: Callable[[str], None] = lambda _: None,
+    ) -> Future[WrittenAnswer]:
+        """Read a prompt; its answer is written from the next step on.
+
+        Args:
+            prompt: see :func:`~samtok.mllm.collate.encode_prompt`.
+            config: how the answer is written.
+            stop: texts, none empty; the answer ends before the first that appears.
+            on_text: gets what is new after each token, ``""`` while a character or what may be a
+                stop text is half written. What it raises ends this answer and is its outcome.
+
+        Returns:
+            Done when the answer has ended.
+        """
+        config = config or GenerationConfig()
+        state = read_prompts(self._mllm, [prompt])
+        if self._state is None:
+            self._state = state
         else:
-            self._ids = []
-        self._give(decoded)
-        return self.is_stopped
+            self._state.join(state)
+        row = _Row(
+            writer=TextWriter(self._mllm.tokenizer, stop, on_text),
+            processors=make_processors(self._mllm, config, seed_rows(config.seed, 1), len(prompt)),
+            length=len(prompt),
+            tokens_left=config.max_new_tokens,
+        )
+        self._rows.append(row)
+        return row.outcome
 
-    def flush(self) -> None:
-        """Give away what is left."""
-        if not self.is_stopped:
-            self._give(self._tokenizer.decode(self._ids))
-        if not self.is_stopped and self._held:
-            self._release(len(self._held))
+    @torch.no_grad()
+    def step(self) -> None:
+        """Write a token of each answer.
 
-    def _give(self, decoded: str) -> None:
-        self._held += decoded
-        found = [at for text in self._stop if (at := self._held.find(text)) >= 0]
-        self.is_stopped = bool(found)
-        self._release(min(found) if found else len(self._held) - self._count_doubtful())
+        Raises:
+            Exception: the model failed; that is also the outcome of all answers, and the batch is
+                empty.
+        """
+        try:
+            self._step()
+        except Exception as error:
+            for row in self._rows:
+                row.outcome.set_exception(error)
+            self._rows, self._state = [], None
+            raise
 
-    def _release(self, num_characters: int) -> None:
-        new, self._held = self._held[:num_characters], self._held[num_characters:]
-        self.text += new
-        self._on_text(new)
+    def _step(self) -> None:
+        assert self._state is not None
+        scores = self._state.logits.float().index_fill(1, self._banned, float("-inf"))
+        chosen = torch.stack(
+            [row.choose(self._state.ids[[at]], scores[[at]]) for at, row in enumerate(self._rows)]
+        )
+        for row, token_id in zip(self._rows, chosen.tolist(), strict=True):
+            row.take(token_id, is_end=token_id in self._ends)
+        going_on = [at for at, row in enumerate(self._rows) if not row.outcome.done()]
+        if len(going_on) < len(self._rows):
+            self._rows = [self._rows[at] for at in going_on]
+            if not going_on:
+                self._state = None
+                return
+            kept = torch.tensor(going_on, device=self._mllm.device)
+            self._state.keep(kept)
+            chosen = chosen[kept]
+        append_tokens(self._mllm, self._state, chosen)
 
-    def _count_doubtful(self) -> int:
-        """Characters at the end that a stop text may begin with."""
-        longest = max((len(text) - 1 for text in self._stop), default=0)
-        lengths = range(min(longest, len(self._held)), 0, -1)
-        return next((n for n in lengths if self._ends_like_a_stop(n)), 0)
 
-    def _ends_like_a_stop(self, length: int) -> bool:
-        return any(text.startswith(self._held[-length:]) for text in self._stop)
+@dataclass(slots=True, eq=False)
+class _Row:
+    """An answer that is being written."""
+
+    writer: TextWriter
+    processors: Sequence[LogitsProcessor]
+    length: int
+    """Tokens so far, those of the prompt included."""
+    tokens_left: int
+    outcome: Future[WrittenAnswer] = field(default_factory=Future)
+    num_tokens: int = 0
+    """Written."""
+
+    def choose(self, ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """The next token, int64 (), for all so far, (1, S) with padding, and scores, (1, V)."""
+        own = ids[:, -self.length :]
+        for processor in self.processors:
+            scores = processor(own, scores)
+        return scores.argmax()
+
+    def take(self, token_id: int, *, is_end: bool) -> None:
+        """Take the chosen token; done where it was the last."""
+        self.length += 1
+        self.num_tokens += 1
+        self.tokens_left -= 1
+        try:
+            self.writer.take(token_id)
+            if is_end or self.writer.is_stopped or not self.tokens_left:
+                self.writer.flush()
+                ended = is_end or self.writer.is_stopped
+                reason: Literal["stop", "length"] = "stop" if ended else "length"
+                answer = WrittenAnswer(self.writer.text, reason, self.num_tokens)
+                self.outcome.set_result(answer)
+        except Exception as error:
+            self.outcome.set_exception(error)

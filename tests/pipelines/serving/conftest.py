@@ -5,7 +5,6 @@ import contextlib
 import io
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -64,13 +63,12 @@ class LocalChatModel:
 
     def __init__(self, mllm, max_prompt_tokens=8192):
         self.mllm = mllm
-        self.engine = ChatEngine(mllm, max_prompt_tokens=max_prompt_tokens)
-        self.thread = ThreadPoolExecutor(1)
+        self.engine = ChatEngine(mllm, max_prompt_tokens=max_prompt_tokens, max_batch_size=4)
         self.calls = []
 
     def stream(self, call):
         self.calls.append(call)
-        return stream_answer(self.engine, self.thread, call)
+        return stream_answer(self.engine, call)
 
     async def facts(self):
         return ModelFacts("small", self.engine.mask_tokenizer)

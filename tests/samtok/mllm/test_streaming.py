@@ -3,10 +3,11 @@ import pytest
 
 from samtok.mllm import GenerationConfig, extend_vocabulary, generate
 from samtok.mllm.collate import encode_prompt
-from samtok.mllm.streaming import write_answer
+from samtok.mllm.streaming import AnswerBatch, write_answer
 from samtok.tasks.conversation import Message
 from samtok.words import format_codes
-from tests.small_mllm import build_small_mllm, saying
+from tests.samtok.mllm.test_generation import build_talkative
+from tests.small_mllm import FAMILIES, build_small_mllm, saying
 
 SPAN = format_codes([(11, 91)])[0]
 
@@ -80,6 +81,70 @@ def test_it_is_the_answer_of_a_batch(mllm, prompt, picture):
     config = GenerationConfig(max_new_tokens=40, temperature=1.0, seed=3)
     answer = write_answer(mllm, prompt, config)
     assert [answer.text] == generate(mllm, [picture], ["Where?"], config)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_answers_that_join_and_leave_are_those_that_are_written_alone(family):
+    """Prompts and answers of different lengths, greedy and drawn, more than one at every token."""
+    mllm = build_talkative(family)
+    random = np.random.default_rng(0)
+    texts = ["Where?", "And the tree near it, the green one, on the table?", "Cup.", "a small dog"]
+    prompts = [
+        encode_prompt(
+            (Message("user", text),),
+            random.integers(0, 256, (32, 32 + 16 * at, 3), dtype=np.uint8),
+            mllm.processor,
+        )
+        for at, text in enumerate(texts)
+    ]
+    configs = [
+        GenerationConfig(max_new_tokens=length, temperature=temperature, seed=at)
+        for at, (length, temperature) in enumerate([(30, 0.0), (9, 1.0), (25, 0.7), (12, 1.3)])
+    ]
+    alone = [write_answer(mllm, *each) for each in zip(prompts, configs, strict=True)]
+    batch, written = AnswerBatch(mllm), []
+    for prompt, config in zip(prompts, configs, strict=True):
+        written.append(batch.add(prompt, config))
+        for _ in range(5):
+            batch.step()
+    assert len(batch) > 1
+    while len(batch):
+        batch.step()
+    assert [answer.result() for answer in written] == alone
+    assert len({answer.num_tokens for answer in alone}) > 2
+
+
+def test_a_caller_that_leaves_leaves_the_others_alone(mllm, prompt):
+    def leave(text):
+        raise KeyError(text)
+
+    batch = AnswerBatch(mllm)
+    config = GenerationConfig(max_new_tokens=6)
+    answers = [
+        batch.add(prompt, config, on_text=on_text) for on_text in (lambda _: None, leave, print)
+    ]
+    batch.step()
+    assert isinstance(answers[1].exception(timeout=0), KeyError)
+    assert len(batch) == 2
+    while len(batch):
+        batch.step()
+    assert answers[0].result() == answers[2].result() == write_answer(mllm, prompt, config)
+
+
+def test_a_model_that_fails_fails_all_answers_and_not_the_next(mllm, prompt, monkeypatch):
+    batch = AnswerBatch(mllm)
+    config = GenerationConfig(max_new_tokens=6)
+    answers = [batch.add(prompt, config) for _ in range(2)]
+    with monkeypatch.context() as patch:
+        patch.setattr(mllm.model.lm_head, "forward", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            batch.step()
+    assert [type(answer.exception(timeout=0)) for answer in answers] == 2 * [ZeroDivisionError]
+    assert not len(batch)
+    answer = batch.add(prompt, config)
+    while len(batch):
+        batch.step()
+    assert answer.result() == write_answer(mllm, prompt, config)
 
 
 def test_a_caller_that_raises_ends_the_generation(mllm, prompt):
