@@ -8,6 +8,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from functools import partial
 
 import numpy as np
 import openai
@@ -154,7 +155,7 @@ def test_a_killed_replica_gives_no_wrong_answer(post, tokenizer, scenes):
             status, content, headers = post("/v1/encode", bodies[n])
             seen.append((status, json.loads(content), headers.get("retry-after"), expected[n]))
 
-    killer = threading.Timer(1.0, _kill_replica)
+    killer = threading.Timer(1.0, _kill_replica, ["tokenizer"])
     threads = [threading.Thread(target=client, args=(n,)) for n in range(4)]
     for thread in [*threads, killer]:
         thread.start()
@@ -175,25 +176,27 @@ def test_a_killed_replica_gives_no_wrong_answer(post, tokenizer, scenes):
             assert retry_after
 
 
-def test_openais_client_streams_through_ray(service, talker, tokenizer, scenes):
-    picture, _ = scenes[3]
+def open_client(service, picture):
+    """OpenAI's, and a way to ask for the cup in a picture."""
     client = openai.OpenAI(base_url=f"{service}/v1", api_key="none", max_retries=0, timeout=120)
-    (model,) = [m for m in client.models.list() if m.capabilities == ["chat"]]
-    assert model.mask_tokenizer == tokenizer.fingerprint
+    (model,) = [m.id for m in client.models.list() if m.capabilities == ["chat"]]
     url = f"data:image/png;base64,{as_png(picture)}"
     content = [
         {"type": "image_url", "image_url": {"url": url}},
         {"type": "text", "text": "Segment the red cup."},
     ]
-    stream = client.chat.completions.create(
-        model=model.id,
-        messages=[{"role": "user", "content": content}],
-        max_tokens=60,
-        temperature=1.0,
-        seed=1,
-        stream=True,
+    messages = [{"role": "user", "content": content}]
+    return client, partial(
+        client.chat.completions.create, model=model, messages=messages, temperature=1.0
     )
-    *chunks, last = (chunk.choices[0] for chunk in stream)
+
+
+def test_openais_client_streams_through_ray(service, talker, tokenizer, scenes):
+    picture, _ = scenes[3]
+    client, ask = open_client(service, picture)
+    (model,) = [m for m in client.models.list() if m.capabilities == ["chat"]]
+    assert model.mask_tokenizer == tokenizer.fingerprint
+    *chunks, last = (chunk.choices[0] for chunk in ask(max_tokens=60, seed=1, stream=True))
     text = "".join(chunk.delta.content for chunk in chunks)
     config = GenerationConfig(max_new_tokens=60, temperature=1.0, seed=1)
     assert [text] == generate(talker, [picture], ["Segment the red cup."], config)
@@ -203,6 +206,31 @@ def test_openais_client_streams_through_ray(service, talker, tokenizer, scenes):
     expected = tokenizer.decode(picture, [span.codes for span in spans]).numpy()
     for mask, true in zip(last.delta.masks, expected, strict=True):
         assert np.array_equal(decode_rle(mask["mask"]["rle"]), true)
+
+
+def test_an_answer_whose_replica_is_killed_ends_with_an_error_that_can_be_tried_again(
+    service, scenes
+):
+    _, ask = open_client(service, scenes[3][0])
+    stream = iter(ask(max_tokens=1000, seed=2, stream=True))
+    next(stream)
+    _kill_replica("chat")
+    with pytest.raises(openai.APIError) as caught:
+        list(stream)
+    assert caught.value.code == "overloaded"
+    deadline = time.monotonic() + 120
+    answer, refusals = None, []
+    while answer is None and time.monotonic() < deadline:
+        try:
+            answer = ask(max_tokens=20, seed=2)
+        except openai.APIStatusError as error:
+            refusals.append(
+                (error.status_code, error.code, "retry-after" in error.response.headers)
+            )
+            time.sleep(0.2)
+    assert answer is not None, "the replica was not replaced"
+    assert set(refusals) <= {(503, "overloaded", True)}
+    assert answer.choices[0].message.content
 
 
 def test_the_page_asks_and_shows_the_masks_of_the_answer(service, talker, tokenizer, scenes):
@@ -232,7 +260,7 @@ def test_the_page_asks_and_shows_the_masks_of_the_answer(service, talker, tokeni
         assert (seen & rebuilt).sum() / (seen | rebuilt).sum() > 0.9
 
 
-def _kill_replica():
-    """End the process of the tokenizer's replica, as the kernel would."""
-    (replica,) = find_workers("ServeReplica:samtok:tokenizer")
+def _kill_replica(deployment):
+    """End the process of its replica, as the kernel would."""
+    (replica,) = find_workers(f"ServeReplica:samtok:{deployment}")
     os.kill(replica, signal.SIGKILL)
