@@ -7,7 +7,8 @@ Starts a local Ray cluster. In one run, as one JSON object of ratios:
 - encode: requests per second of the service with hot images, over those of a FastAPI application
   that calls the tokenizer for each request, without batches or cache, on the same masks.
 - chat, with --model: time to the first token, and from there to the end, of the service over those
-  of the model called directly in this process, a conversation at a time.
+  of the model called directly in this process, a conversation at a time; and the time of eight
+  conversations one after another, over that of eight at once.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import httpx2
@@ -45,6 +47,8 @@ from samtok.words import format_codes
 
 NUM_IMAGES = 4
 PROMPT = "Segment everything red."
+LONG_PROMPT = "Describe the picture, with masks."
+NUM_CONVERSATIONS = 8
 
 
 def make_bodies() -> list[dict]:
@@ -159,6 +163,24 @@ def compare_chat(address: str, model: str, repeats: int) -> dict[str, float]:
     return {"first_token_served_over_direct": first, "rest_served_over_direct": rest}
 
 
+def compare_together(address: str, repeats: int) -> float:
+    """Seconds of conversations one after another, over those of as many at once."""
+    pictures = [generate_scene(n, split="test", seed=0).image for n in range(NUM_CONVERSATIONS)]
+    sampling = Sampling(max_tokens=128)
+    alone, together = [], []
+    with Client(address) as client, ThreadPoolExecutor(NUM_CONVERSATIONS) as pool:
+
+        def ask(picture: np.ndarray) -> None:
+            client.chat(picture, LONG_PROMPT, sampling=sampling)
+
+        for _ in range(1 + repeats):
+            for run, seconds in ((map, alone), (pool.map, together)):
+                began = time.monotonic()
+                list(run(ask, pictures))
+                seconds.append(time.monotonic() - began)
+    return statistics.median(alone[1:]) / statistics.median(together[1:])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -183,6 +205,7 @@ def main() -> None:
     }
     if args.model:
         report |= compare_chat(address, args.model, args.repeats)
+        report["eight_chats_alone_over_together"] = compare_together(address, args.repeats)
     serve.shutdown()
     ray.shutdown()
     print(json.dumps({k: round(v, 2) for k, v in report.items()}, indent=1))
