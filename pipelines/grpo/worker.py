@@ -67,7 +67,7 @@ class _GrpoLoop(TrainingLoop[GroupBatch]):
             job.training,
             temperature=job.temperature,
             device=device,
-            dtype=choose_dtype("auto", device),
+            dtype=choose_dtype(job.training.dtype, device),
         )
         self._next_prompt = 0
         self._version = -1  # published last

@@ -45,7 +45,7 @@ SFT_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
         "batching": "packed",
         "max_length": 768,
         "training": {
-            "num_steps": 1320,
+            "num_steps": 1600,
             "optimizer": "muon",
             "learning_rate": 1e-3,
             "new_row_rate": 10.0,

@@ -59,7 +59,7 @@ def start_trainer(
         CheckpointError: it cannot be loaded.
     """
     mllm = load_extended(model, device, seed=config.seed, codebooks=codebooks)
-    return SftTrainer(mllm, config, device=device, dtype=choose_dtype("auto", device))
+    return SftTrainer(mllm, config, device=device, dtype=choose_dtype(config.dtype, device))
 
 
 class _SftLoop(TrainingLoop[SftBatch]):

@@ -7,6 +7,7 @@ whatever runs on it runs on them. A scene of 128 x 128 pixels becomes 64 image t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -22,6 +23,8 @@ from transformers import (
 
 from samtok.mllm.model import Mllm
 from samtok.scenes import describe_scene, generate_scene
+from samtok.tasks import TASK_NAMES, DialogueOptions, make_conversations
+from samtok.tasks.regions import list_scene_regions
 
 SPECIAL_TOKENS: Final = (
     "<|endoftext|>",
@@ -44,7 +47,8 @@ SPECIAL_TOKENS: Final = (
 _VOCABULARY_SIZE: Final = 1500
 _TABLE_ROWS: Final = 1536
 """More rows than tokens, as the hub models have."""
-_TOKENIZER_SCENES: Final = 50
+_TOKENIZER_SCENES: Final = 100
+_SPECIAL: Final = re.compile(r"<\|\w+\|>")
 
 CHAT_TEMPLATE: Final = """\
 {%- for message in messages -%}
@@ -101,7 +105,7 @@ def build_tiny_mllm(seed: int = 0) -> Mllm:
 
 
 def train_tiny_tokenizer() -> Qwen2Tokenizer:
-    """Byte-level BPE with Qwen2's rules of splitting (digits stand alone), learned from scenes."""
+    """Byte-level BPE with Qwen2's rules (digits stand alone), learned from dialogues."""
     tokenizer = Qwen2Tokenizer().train_new_from_iterator(
         _list_texts(),
         _VOCABULARY_SIZE,
@@ -155,6 +159,17 @@ def make_tiny_config(tokenizer: Qwen2Tokenizer) -> Qwen3VLConfig:
 
 
 def _list_texts() -> Iterator[str]:
+    """Conversations of all tasks, cut at masks and special tokens."""
     for index in range(_TOKENIZER_SCENES):
-        for text in describe_scene(generate_scene(index)):
-            yield text.text
+        scene = generate_scene(index)
+        regions = list_scene_regions(scene, {thing.mask_id: "<|mask|>" for thing in scene.objects})
+        conversations, _ = make_conversations(
+            scene.scene_id,
+            dict(enumerate(describe_scene(scene))),
+            regions,
+            weights=dict.fromkeys(TASK_NAMES, 1.0),
+            options=DialogueOptions(),
+        )
+        for conversation in conversations:
+            for message in conversation.messages:
+                yield from _SPECIAL.split(message.content)

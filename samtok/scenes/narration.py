@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import numpy as np
+
 from samtok.scenes.describing import Telling, describe_one, list_conditions
 from samtok.scenes.facts import RELATIONS, YES
 from samtok.scenes.grounded_text import SceneText, TextWriter
@@ -17,6 +19,12 @@ from samtok.scenes.wording import (
     number_word,
 )
 
+_TELLING_MOST_FIRST: Final = (
+    ("part",),
+    ("inside",),
+    ("front",),
+    ("left", "right", "above", "below"),
+)
 _MAX_GROUPS, _MAX_RELATIONS, _MAX_REGIONS = 6, 4, 3
 _OPENINGS: Final = (
     "the picture shows ",
@@ -60,15 +68,23 @@ def write_caption(telling: Telling) -> list[SceneText]:
 
 
 def write_relations(telling: Telling) -> list[SceneText]:
-    """Statements such as ``the red star is left of the blue circle``; kinds of relation mixed."""
-    texts = []
-    for subject, name, anchor in _list_relations(telling)[: 3 * _MAX_RELATIONS]:
-        described = _describe_pair(telling, subject, anchor)
-        if described is None:
+    """Statements such as ``the red star is left of the blue circle``.
+
+    What is stated is in the picture, not in the draw: of each thing, from the left, the relation
+    that tells most, to the nearest thing that it has it to, always in the same words. So whoever
+    sees the scene can know the triplets of its graph.
+    """
+    objects = telling.facts.things[: telling.facts.num_objects]
+    texts: list[SceneText] = []
+    for subject in sorted(range(len(objects)), key=lambda i: objects[i].box):
+        found = _find_most_telling(telling, subject)
+        described = found and _describe_pair(telling, subject, found[1])
+        if not found or not described:
             continue
+        name, anchor = found
         writer = TextWriter()
         writer.point(described[0], telling.mask_ids((subject,)), "subject").write(" ")
-        writer.point(choose(PREDICATE_WORDS[name], telling.rng), (), "predicate").write(" ")
+        writer.point(PREDICATE_WORDS[name][0], (), "predicate").write(" ")
         writer.point(described[1], telling.mask_ids((anchor,)), "object").write(".")
         texts.append(writer.finish("relation"))
     return texts[:_MAX_RELATIONS]
@@ -134,6 +150,22 @@ def _point_group(
     else:
         text = f"{number_word(len(positions))} {name_query(query, telling.rng, plural=True)}"
     writer.point(text, telling.mask_ids(positions), "phrase")
+
+
+def _find_most_telling(telling: Telling, subject: int) -> tuple[str, int] | None:
+    """The relation of a thing that tells most, and to which; None where it has none."""
+    facts = telling.facts
+    distances = np.linalg.norm(facts.centers - facts.centers[subject], axis=1)
+    for names in _TELLING_MOST_FIRST:
+        found = [
+            (distances[anchor], name, int(anchor))
+            for name in names
+            for anchor in np.flatnonzero(facts.relations[name][subject, : facts.num_objects] == YES)
+        ]
+        if found:
+            _, name, anchor = min(found)
+            return name, anchor
+    return None
 
 
 def _list_relations(telling: Telling) -> list[tuple[int, str, int]]:

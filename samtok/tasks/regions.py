@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from samtok.scenes.scene import Scene
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Region:
@@ -23,6 +25,19 @@ class Region:
 
 Regions: TypeAlias = Mapping[str, Region]
 """By `mask_id`."""
+
+
+def list_scene_regions(scene: Scene, words: Mapping[str, str]) -> dict[str, Region]:
+    """The masks of a scene, by `mask_id`, with what stands for each in a text."""
+    return {
+        thing.mask_id: Region(
+            mask_id=thing.mask_id,
+            words=words[thing.mask_id],
+            box=thing.box,
+            category=thing.category,
+        )
+        for thing in scene.objects
+    }
 
 
 def in_reading_order(mask_ids: Iterable[str], regions: Regions) -> list[Region]:

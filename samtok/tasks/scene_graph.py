@@ -29,10 +29,19 @@ def write(
     texts: Sequence[SceneText], regions: Regions, rng: Random, options: DialogueOptions
 ) -> Draft:
     """Ask for all relations, or for that of a pair."""
-    if rng.random() >= _PAIR_SHARE:
-        prompt = fill_template(NAME, "graph", rng)
-        return Draft.of(prompt, answer_scene_graph(texts, regions))
-    relation = rng.choice(texts)
+    if rng.random() < _PAIR_SHARE:
+        return write_pair(rng.choice(texts), regions, rng)
+    return write_graph(texts, regions, rng)
+
+
+def write_graph(relations: Sequence[SceneText], regions: Regions, rng: Random) -> Draft:
+    """Ask for all relations."""
+    prompt = fill_template(NAME, "graph", rng)
+    return Draft.of(prompt, answer_scene_graph(relations, regions))
+
+
+def write_pair(relation: SceneText, regions: Regions, rng: Random) -> Draft:
+    """Ask for the relation of two things."""
     subject, other = (
         join_words(find_span(relation, role).mask_ids, regions) for role in ("subject", "object")
     )

@@ -18,6 +18,9 @@ class PretrainingConfig:
     vision_steps: int = 8000
     """So many steps first, in which the vision tower alone learns, from dense supervision; they
     take a third of the time of those with text."""
+    head_steps: int = 0
+    """So many of these in which only the heads of the supervision learn: they are new in every run,
+    and a tower that sees already would first be led astray by them."""
     optimizer: Literal["adamw", "muon"] = "muon"
     """muon: matrices by Muon, the rest by AdamW."""
     learning_rate: float = 3e-3
@@ -34,9 +37,9 @@ class PretrainingConfig:
     """Weight of the dense supervision beside the text."""
     pointing_weight: float = 1.0
     """Weight of pointing at what a question is about, beside the text."""
-    num_lessons: int = 8
+    num_lessons: int = 6
     """At most so many questions about each scene."""
-    max_tokens: int = 448
+    max_tokens: int = 512
     """Conversations are cut off here, so that rows are of one length; an image of 128 x 128 pixels
     takes 64."""
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -54,6 +57,11 @@ class PretrainingConfig:
             raise ConfigError(
                 f"vision_steps is {self.vision_steps} and num_steps {self.num_steps}; "
                 "0 <= vision_steps < num_steps is needed, so that the model learns to talk"
+            )
+        if not 0 <= self.head_steps <= self.vision_steps:
+            raise ConfigError(
+                f"head_steps is {self.head_steps} and vision_steps {self.vision_steps}; "
+                "0 <= head_steps <= vision_steps is needed, as they are the first of these"
             )
         for name in ("num_lessons", "max_tokens", "images_per_lane", "num_lanes"):
             if getattr(self, name) < 1:

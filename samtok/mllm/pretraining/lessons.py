@@ -1,24 +1,32 @@
 """Conversations about scenes without mask words: where and what things are, boxes as text.
 
 A box is ``[12 34 56 78]``: left, top, right, bottom in percent of the picture, two digits each.
-Regions are described in the wordings of the task that has masks in their place, so that fine-tuning
-has new words to teach and no new manners.
+Half of the lessons are the dialogues of `samtok.tasks` with boxes in place of masks, so that
+fine-tuning has new words to teach and no new manners.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
+from random import Random
 from typing import Final, NamedTuple
 
 import numpy as np
 
-from samtok.scenes import Scene, SceneText, Span
+from samtok.scenes import Scene, SceneText
 from samtok.scenes.scene import SceneObject
 from samtok.scenes.wording import choose
-from samtok.tasks import region_captioning
-from samtok.tasks.answers import make_sentence
-from samtok.tasks.templates import load_templates
+from samtok.tasks import (
+    DialogueOptions,
+    grounded_conversation,
+    referring_segmentation,
+    region_captioning,
+    region_vqa,
+    scene_graph,
+)
+from samtok.tasks.answers import find_span
+from samtok.tasks.draft import Draft
+from samtok.tasks.regions import Regions, in_reading_order, join_words, list_scene_regions
 
 
 class Lesson(NamedTuple):
@@ -35,14 +43,11 @@ class Lesson(NamedTuple):
 
 _LOCATE: Final = ("Where: {}?", "Find {}.", "Locate {}.", "Detect {}.", "Boxes of {}.")
 _NAME: Final = ("What is at {}?", "Name {}.", "Name what is in {}.")
-_DESCRIBE: Final = load_templates(region_captioning.NAME)["description"]
 _CAPTION: Final = ("Describe the picture.", "What does the picture show?", "Write a caption.")
-_GROUNDED: Final = ("Describe the picture with boxes.", "Write a caption with boxes.")
 _LIST: Final = ("List everything with boxes.", "What is where?")
-_AS_JSON: Final = " Write a line of JSON for each."
-_JSON_SHARE: Final = 0.4
 _RELATE: Final = ("How does {} stand to {}?", "Relate {} and {}.")
 _NOWHERE: Final = "Nowhere."
+_OPTIONS: Final = DialogueOptions()
 
 
 def write_lessons(
@@ -60,10 +65,10 @@ def write_lessons(
         Lessons in random order, one of them a caption or a list of the whole picture.
     """
     boxes = {thing.mask_id: format_box(scene, thing) for thing in scene.objects}
-    lessons = [lesson for text in texts for lesson in _WRITERS[text.kind](text, boxes, rng)]
+    regions = list_scene_regions(scene, boxes)
+    lessons = [_WRITERS[text.kind](text, regions, rng) for text in texts if text.kind in _WRITERS]
     lessons += [_name(thing, boxes[thing.mask_id], rng) for thing in scene.objects]
-    wholes = [lesson for text in texts for lesson in _write_whole(text, boxes, rng)]
-    wholes.append(_list(scene, boxes, rng))
+    wholes = [_list(scene, regions, rng), *_write_wholes(texts, regions, rng)]
     drawn = [lessons[i] for i in rng.permutation(len(lessons))[: num_lessons - 1]]
     drawn += [wholes[i] for i in rng.permutation(len(wholes))[:1]]
     return [drawn[i] for i in rng.permutation(len(drawn))]
@@ -82,67 +87,67 @@ def relative_box(scene: Scene, thing: SceneObject) -> tuple[float, float, float,
     return x0 / width, y0 / height, (x1 + 1) / width, (y1 + 1) / height
 
 
-def _write_whole(
-    text: SceneText, boxes: dict[str, str], rng: np.random.Generator
+def _write_wholes(
+    texts: Sequence[SceneText], regions: Regions, rng: np.random.Generator
 ) -> Iterable[Lesson]:
-    if text.kind == "caption":
-        yield Lesson(choose(_CAPTION, rng), text.text, None)
-        phrases = [span.mask_ids for span in text.spans if span.role == "phrase"]
-        boxed = tuple(mask_id for ids in phrases for mask_id in _order(ids, boxes))
-        yield Lesson(choose(_GROUNDED, rng), _put_boxes(text, boxes), None, boxed)
+    relations = [text for text in texts if text.kind == "relation"]
+    for text in texts:
+        if text.kind == "caption":
+            yield Lesson(choose(_CAPTION, rng), text.text, None)
+            draft = grounded_conversation.write([text], regions, _fork(rng), _OPTIONS)
+            yield _with_boxes(draft, None)
+    if relations:
+        yield _with_boxes(scene_graph.write_graph(relations, regions, _fork(rng)), None)
 
 
-def _write_referring(
-    text: SceneText, boxes: dict[str, str], rng: np.random.Generator
-) -> Iterable[Lesson]:
-    yield _locate(choose(_LOCATE, rng).format(text.text), text.mask_ids, boxes)
+def _write_referring(text: SceneText, regions: Regions, rng: np.random.Generator) -> Lesson:
+    chance = rng.random()
+    if chance < 0.3 and len(text.mask_ids) == 1:
+        draft = region_captioning.write([text], regions, _fork(rng), _OPTIONS)
+    elif chance < 0.6:
+        draft = referring_segmentation.write([text], regions, _fork(rng), _OPTIONS)
+    else:
+        question = choose(_LOCATE, rng).format(text.text)
+        return _answer_with_boxes(question, text.mask_ids, regions)
+    return _with_boxes(draft, text.mask_ids)
 
 
-def _write_region(
-    text: SceneText, boxes: dict[str, str], rng: np.random.Generator
-) -> Iterable[Lesson]:
-    question = choose(_DESCRIBE, rng).format(mask=boxes[text.mask_ids[0]])
-    yield Lesson(question, make_sentence(text.text), text.mask_ids[:1])
+def _write_region(text: SceneText, regions: Regions, rng: np.random.Generator) -> Lesson:
+    """Of the thing alone, or with the boxes of what is mentioned beside it."""
+    mentions = any(span.role == "mention" for span in text.spans)
+    task = grounded_conversation if mentions and rng.random() < 0.3 else region_captioning
+    draft = task.write([text], regions, _fork(rng), _OPTIONS)
+    return _with_boxes(draft, find_span(text, "phrase").mask_ids)
 
 
-def _write_relation(
-    text: SceneText, boxes: dict[str, str], rng: np.random.Generator
-) -> Iterable[Lesson]:
-    by_role = {span.role: span for span in text.spans}
-    subject, thing = by_role["subject"], by_role["object"]
-    predicate = by_role["predicate"]
-    if len(subject.mask_ids) == len(thing.mask_ids) == 1:
-        pair = boxes[subject.mask_ids[0]], boxes[thing.mask_ids[0]]
-        answer = text.text[predicate.start : predicate.end]
-        yield Lesson(choose(_RELATE, rng).format(*pair), answer, None)
+def _write_relation(text: SceneText, regions: Regions, rng: np.random.Generator) -> Lesson:
+    if rng.random() < 0.5:
+        return _with_boxes(scene_graph.write_pair(text, regions, _fork(rng)), None)
+    subject, other = (
+        join_words(find_span(text, role).mask_ids, regions) for role in ("subject", "object")
+    )
+    predicate = find_span(text, "predicate")
+    answer = text.text[predicate.start : predicate.end]
+    return Lesson(choose(_RELATE, rng).format(subject, other), answer, None)
 
 
-def _write_question(
-    text: SceneText, boxes: dict[str, str], rng: np.random.Generator
-) -> Iterable[Lesson]:
+def _write_question(text: SceneText, regions: Regions, rng: np.random.Generator) -> Lesson:
+    """As it stands, or with boxes in place of things."""
+    if rng.random() < 0.5:
+        return _with_boxes(region_vqa.write([text], regions, _fork(rng), _OPTIONS), None)
     question, answer = text.text.split("\n")
-    yield Lesson(question, answer, None)
+    return Lesson(question, answer, None)
 
 
-def _write_rounds(
-    text: SceneText, boxes: dict[str, str], rng: np.random.Generator
-) -> Iterable[Lesson]:
+def _write_rounds(text: SceneText, regions: Regions, rng: np.random.Generator) -> Lesson:
     """The first instruction; later ones lean on its answer."""
-    first = next(span for span in text.spans if span.role == "instruction")
-    yield _locate(text.text[first.start : first.end], first.mask_ids, boxes)
+    first = find_span(text, "instruction")
+    question = text.text[first.start : first.end]
+    return _answer_with_boxes(question, first.mask_ids, regions)
 
 
-def _write_nothing(
-    text: SceneText, boxes: dict[str, str], rng: np.random.Generator
-) -> Iterable[Lesson]:
-    return ()
-
-
-_WRITERS: Final[
-    dict[str, Callable[[SceneText, dict[str, str], np.random.Generator], Iterable[Lesson]]]
-] = {
+_WRITERS: Final[dict[str, Callable[[SceneText, Regions, np.random.Generator], Lesson]]] = {
     "referring": _write_referring,
-    "caption": _write_nothing,
     "relation": _write_relation,
     "region": _write_region,
     "rounds": _write_rounds,
@@ -155,38 +160,28 @@ def _name(thing: SceneObject, box: str, rng: np.random.Generator) -> Lesson:
     return Lesson(choose(_NAME, rng).format(box), answer, (thing.mask_id,))
 
 
-def _locate(question: str, mask_ids: tuple[str, ...], boxes: dict[str, str]) -> Lesson:
-    return Lesson(question, _list_boxes(mask_ids, boxes), mask_ids, _order(mask_ids, boxes))
+def _answer_with_boxes(question: str, mask_ids: tuple[str, ...], regions: Regions) -> Lesson:
+    ordered = in_reading_order(mask_ids, regions)
+    answer = " ".join(region.words for region in ordered) or _NOWHERE
+    return Lesson(question, answer, mask_ids, tuple(region.mask_id for region in ordered))
 
 
-def _list(scene: Scene, boxes: dict[str, str], rng: np.random.Generator) -> Lesson:
+def _list(scene: Scene, regions: Regions, rng: np.random.Generator) -> Lesson:
     things = {thing.mask_id: thing for thing in scene.objects}
-    order = _order(tuple(things), boxes)
-    question = choose(_LIST, rng)
-    if rng.random() < _JSON_SHARE:
-        question += _AS_JSON
-        lines = [json.dumps({"label": things[i].category, "box": boxes[i]}) for i in order]
-    else:
-        lines = [
-            f"{boxes[i]} {things[i].texture} {things[i].color} {things[i].category}" for i in order
-        ]
-    return Lesson(question, "\n".join(lines) or "Nothing.", None, order)
+    order = [region.mask_id for region in in_reading_order(things, regions)]
+    lines = [
+        f"{regions[i].words} {things[i].texture} {things[i].color} {things[i].category}"
+        for i in order
+    ]
+    return Lesson(choose(_LIST, rng), "\n".join(lines) or "Nothing.", None, tuple(order))
 
 
-def _order(mask_ids: Sequence[str], boxes: dict[str, str]) -> tuple[str, ...]:
-    """Left to right."""
-    return tuple(sorted(mask_ids, key=lambda mask_id: boxes[mask_id]))
+def _with_boxes(draft: Draft, mask_ids: tuple[str, ...] | None) -> Lesson:
+    """A dialogue whose regions are boxes, under the hub models' key for them."""
+    ((question, answer),) = draft.rounds
+    said = answer.text.replace('"mask_2d"', '"bbox_2d"')
+    return Lesson(question, said, mask_ids, answer.mask_ids)
 
 
-def _list_boxes(mask_ids: Sequence[str], boxes: dict[str, str]) -> str:
-    return " ".join(boxes[mask_id] for mask_id in _order(mask_ids, boxes)) or _NOWHERE
-
-
-def _put_boxes(text: SceneText, boxes: dict[str, str]) -> str:
-    """The text with every phrase followed by the boxes of its masks."""
-    written, end = "", 0
-    phrases: list[Span] = [span for span in text.spans if span.role == "phrase"]
-    for span in phrases:
-        written += text.text[end : span.end] + " " + _list_boxes(span.mask_ids, boxes)
-        end = span.end
-    return written + text.text[end:]
+def _fork(rng: np.random.Generator) -> Random:
+    return Random(int(rng.integers(2**32)))

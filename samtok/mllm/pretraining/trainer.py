@@ -112,7 +112,8 @@ class PretrainingTrainer:
         inputs = {name: tensor.to(self.device) for name, tensor in lane.inputs.items()}
         targets = DenseTargets(*(target.to(self.device) for target in lane.targets))
         if self.step < self.config.vision_steps:
-            self.model.model.visual(inputs["pixel_values"], grid_thw=inputs["image_grid_thw"])
+            with torch.set_grad_enabled(self.step >= self.config.head_steps):
+                self.model.model.visual(inputs["pixel_values"], grid_thw=inputs["image_grid_thw"])
             text: dict[str, Tensor] = {}
         else:
             text = {"text": self._objective(inputs).losses.mean()}

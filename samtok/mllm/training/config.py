@@ -45,6 +45,10 @@ class SftConfig:
     """Adapters count alpha / rank times."""
     lora_dropout: float = 0.0
     """Dropout before the adapters, in [0, 1)."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Autocast dtype of the forward pass; auto: bfloat16 on GPUs, float32 on CPUs. bfloat16 pays on
+    CPUs that multiply in it (those with avx512_bf16 or amx); on others it takes several times as
+    long."""
     gradient_checkpointing: bool = False
     """Keep each layer's input only and compute the rest again in the backward pass: less memory, a
     third more work."""

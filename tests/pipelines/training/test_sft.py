@@ -11,6 +11,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from pipelines.tracking_config import TrackingConfig
 from pipelines.training.sft import TrainSftConfig, run_sft
+from pipelines.training.sft_worker import start_trainer
 from samtok import SAMTok
 from samtok.errors import CheckpointError, ConfigError
 from samtok.mllm import load_mllm, save_mllm
@@ -18,6 +19,7 @@ from samtok.mllm.training import SftConfig
 from tests.pipelines.training.drivers import start_driver
 from tests.pipelines.training.small_conversations import conversation_row, write_conversations
 from tests.ray_workers import find_workers
+from tests.samtok.mllm.training.small_sft import batch
 from tests.small_mllm import build_small_mllm
 from tests.weights import find_distance
 
@@ -209,3 +211,13 @@ def test_bad_settings_stop_before_any_cluster_work(
     with pytest.raises(error, match=message):
         run_sft(settings(tmp_path, inputs, **changes))
     assert not list(tmp_path.iterdir())
+
+
+def test_the_dtype_of_the_forward_pass_is_a_setting(tmp_path):
+    folder = str(save_mllm(build_small_mllm("qwen3_vl"), tmp_path))
+    losses = {}
+    for dtype in ("auto", "float32", "bfloat16"):
+        trainer = start_trainer(folder, SftConfig(dtype=dtype), torch.device("cpu"), None)
+        losses[dtype] = trainer.train_step([batch(trainer.mllm, range(3))])["loss"]
+    assert losses["auto"] == losses["float32"] != losses["bfloat16"]
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.01)

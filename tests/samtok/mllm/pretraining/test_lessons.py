@@ -1,13 +1,16 @@
 """Every lesson is true of its scene: boxes are those of the masks that a text speaks of."""
 
 import dataclasses
+import json
 import re
 
 import numpy as np
 import pytest
 
 from samtok.mllm.pretraining.lessons import format_box, write_lessons
+from samtok.mllm.tiny import train_tiny_tokenizer
 from samtok.scenes import Scene, SceneObject, SceneText, Span, describe_scene, generate_scene
+from samtok.tasks.templates import load_templates
 
 BOX = re.compile(r"\[(?:\d\d ){3}\d\d\]")
 
@@ -91,9 +94,14 @@ def test_a_relation_is_asked_between_two_boxes():
         ("The square", ("0",), "subject"), ("is left of", (), "predicate"),
         ("the star", ("1",), "object"),
     )  # fmt: skip
-    asked = [(q, a) for q, a, *_ in lessons_of(text) if a == "is left of"]
-    assert len(asked) == 1
-    assert BOX.findall(asked[0][0]) == [SQUARE, STAR]
+    asked = [
+        lesson.question
+        for seed in range(10)
+        for lesson in write_lessons(make_scene(), [text], np.random.default_rng(seed), 9)
+        if lesson.answer == "is left of"
+    ]
+    assert asked
+    assert all(BOX.findall(question) == [SQUARE, STAR] for question in asked)
 
 
 def test_of_an_empty_scene_there_is_something_to_say():
@@ -105,30 +113,68 @@ def test_of_an_empty_scene_there_is_something_to_say():
 def test_at_most_one_lesson_is_about_the_whole_picture():
     scene = generate_scene(8, split="val")
     texts = describe_scene(scene)
-    captions = {text.text for text in texts if text.kind == "caption"}
-    for seed in range(20):
+    whole = ("What is where?", "List everything with boxes.", "Write a caption.")
+    whole += ("Describe the picture.", "What does the picture show?")
+    whole += load_templates("grounded_conversation")["caption"]
+    whole += load_templates("scene_graph")["graph"]
+    seen = set()
+    for seed in range(40):
         lessons = write_lessons(scene, texts, np.random.default_rng(seed), 6)
-        wholes = [
-            a for _, a, *_ in lessons if "\n" in a or BOX.sub("", a).replace(" ,", ",") in captions
-        ]
-        assert len(wholes) <= 1
-        assert len(lessons) <= 6
+        asked = [lesson.question for lesson in lessons if lesson.question in whole]
+        assert len(lessons) == 6
+        assert len(asked) == 1
+        seen.update(asked)
+    assert len(seen) > 10
 
 
 def test_a_caption_with_boxes_keeps_its_words():
     text = text_of(
-        "caption", "A picture of a square and a star.",
+        "caption", "a picture of a square and a star",
         ("a square", ("0",), "phrase"), ("a star", ("1",), "phrase"),
     )  # fmt: skip
-    seen = set()
-    for seed in range(40):
-        for lesson in write_lessons(make_scene(), [text], np.random.default_rng(seed), 3):
-            if "caption" in lesson.question or "picture" in lesson.question.lower():
-                seen.add(lesson.answer)
-    assert seen == {
-        "A picture of a square and a star.",
-        f"A picture of a square {SQUARE} and a star {STAR}.",
+    seen = {
+        lesson.answer
+        for seed in range(40)
+        for lesson in write_lessons(make_scene(), [text], np.random.default_rng(seed), 3)
+        if "picture of" in lesson.answer
     }
+    start, end = "<|object_ref_start|>", "<|object_ref_end|>"
+    assert seen == {
+        "a picture of a square and a star",
+        f"A picture of {start}a square{end}{SQUARE} and {start}a star{end}{STAR}.",
+    }
+
+
+def test_a_triple_has_boxes_under_the_key_that_hub_models_have_for_them():
+    text = text_of(
+        "relation", "The square is left of the star.",
+        ("The square", ("0",), "subject"), ("is left of", (), "predicate"),
+        ("the star", ("1",), "object"),
+    )  # fmt: skip
+    seen = set()
+    for seed in range(20):
+        for lesson in write_lessons(make_scene(), [text], np.random.default_rng(seed), 9):
+            if "json" in lesson.answer:
+                (triple,) = json.loads(lesson.answer.strip("`").removeprefix("json"))
+                assert triple == {
+                    "subject": {"bbox_2d": SQUARE, "label": "square"},
+                    "predicate": "is left of",
+                    "object": {"bbox_2d": STAR, "label": "star"},
+                }
+                assert lesson.boxed == ("0", "1")
+                seen.add(tuple(BOX.findall(lesson.question)))
+    assert seen == {(), (SQUARE, STAR)}
+
+
+def test_the_boxes_of_an_answer_are_its_opening_brackets():
+    """What is pointed at is found by that token: no other of an answer may be it."""
+    tokenizer = train_tiny_tokenizer()
+    bracket = tokenizer.convert_tokens_to_ids("[")
+    for index in range(20):
+        scene = generate_scene(index)
+        rng = np.random.default_rng(index)
+        for lesson in write_lessons(scene, describe_scene(scene), rng, 50):
+            assert tokenizer(lesson.answer).input_ids.count(bracket) == len(lesson.boxed)
 
 
 @pytest.mark.parametrize("index", range(5))

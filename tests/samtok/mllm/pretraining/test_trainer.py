@@ -43,6 +43,18 @@ def test_vision_learns_first_and_text_after_it(batches):
     assert not torch.equal(trainer.model.state_dict()[name], before[name])
 
 
+def test_the_heads_can_learn_before_the_tower(batches):
+    config = dataclasses.replace(CONFIG, head_steps=1)
+    trainer = PretrainingTrainer(build_tiny_mllm(), config, device=torch.device("cpu"))
+    before = {name: weight.clone() for name, weight in trainer.model.state_dict().items()}
+    head = trainer.head.linear.weight.detach().clone()
+    step(trainer, batches)
+    assert not torch.equal(trainer.head.linear.weight, head)
+    assert all(torch.equal(w, before[n]) for n, w in trainer.model.state_dict().items())
+    step(trainer, batches)
+    assert any(not torch.equal(w, before[n]) for n, w in trainer.model.state_dict().items())
+
+
 def test_resumed_it_goes_on_as_if_never_stopped(batches):
     whole, first = start(), start()
     for _ in range(4):
