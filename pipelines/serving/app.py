@@ -13,7 +13,7 @@ from ray import serve
 
 from pipelines.config_file import to_flags
 from pipelines.serving.access import check_exposure, read_key_digests
-from pipelines.serving.run import ServeModelConfig, make_application
+from pipelines.serving.run import ServeModelConfig, find_sources, make_application
 from samtok.errors import ConfigError
 
 
@@ -36,4 +36,4 @@ def build(args: dict[str, Any]) -> serve.Application:
         ) from None
     key_digests = read_key_digests(config.api_keys) if config.api_keys else ()
     check_exposure(config.host, key_digests)
-    return make_application(config, key_digests)
+    return make_application(config, find_sources(config), key_digests)

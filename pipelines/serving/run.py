@@ -108,6 +108,14 @@ class ServeModelConfig:
         above_zero("cpus_per_replica", self.cpus_per_replica)
 
 
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where tokenizer and model lie, registered ones found."""
+
+    tokenizer: str
+    model: str | None
+
+
 def run_service(config: ServeModelConfig, *, announce: Callable[[str], None]) -> None:
     """Serve until SIGINT or SIGTERM, then let calls end and take the service down.
 
@@ -122,7 +130,8 @@ def run_service(config: ServeModelConfig, *, announce: Callable[[str], None]) ->
     """
     key_digests = read_key_digests(config.api_keys) if config.api_keys else ()
     check_exposure(config.host, key_digests)
-    application = make_application(config, key_digests)
+    sources = find_sources(config)
+    _check_sources(sources)
     if not is_joined_cluster():
         _check_port(config.host, config.port)
         # With the 5 s of Ray's default, the proxy is restarted for ever on a busy machine.
@@ -131,7 +140,7 @@ def run_service(config: ServeModelConfig, *, announce: Callable[[str], None]) ->
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):  # after Ray, which sets handlers of its own
         signal.signal(number, lambda *_: stop.set())
-    start_service(config, application)
+    start_service(config, make_application(config, sources, key_digests))
     try:
         announce(f"http://{config.host}:{config.port}")
         stop.wait()
@@ -155,21 +164,20 @@ def start_service(config: ServeModelConfig, application: serve.Application) -> N
     serve.run(application, name=APPLICATION, route_prefix="/")
 
 
-def make_application(
-    config: ServeModelConfig, key_digests: tuple[str, ...] = ()
-) -> serve.Application:
-    """The service, ready for ``serve.run``.
-
-    Tokenizer and model are looked up once, so that what is checked here is what replicas load.
+def find_sources(config: ServeModelConfig) -> Sources:
+    """Look tokenizer and model up, once, so that what is checked is what replicas load.
 
     Raises:
-        ConfigError: the model has learned the words of another tokenizer, or MLflow does not know
-            one.
-        CheckpointError: tokenizer or model cannot be loaded.
+        ConfigError: MLflow does not know one.
     """
-    tokenizer = find_registered(config.tokenizer)
     model = None if config.model is None else find_registered(config.model)
-    _check_sources(tokenizer, model)
+    return Sources(find_registered(config.tokenizer), model)
+
+
+def make_application(
+    config: ServeModelConfig, sources: Sources, key_digests: tuple[str, ...] = ()
+) -> serve.Application:
+    """The service, ready for ``serve.run``."""
     api = ApiSettings(
         model_id=config.tokenizer,
         chat_model_id=config.model,
@@ -177,7 +185,7 @@ def make_application(
         key_digests=key_digests,
     )
     replicas = ReplicaSettings(
-        source=tokenizer,
+        source=sources.tokenizer,
         scale=Scale(config.num_replicas, config.max_replicas),
         cpus=config.cpus_per_replica,
         gpus=config.gpus_per_replica,
@@ -185,7 +193,7 @@ def make_application(
         max_batch_size=config.max_batch_size,
         batch_wait_seconds=config.batch_wait_ms / 1000,
     )
-    chat = None if model is None else _settle_chat(model, config)
+    chat = None if sources.model is None else _settle_chat(sources.model, config)
     return build_application(api, replicas, chat)
 
 
@@ -200,12 +208,12 @@ def _settle_chat(source: str, config: ServeModelConfig) -> ChatReplicaSettings:
     )
 
 
-def _check_sources(tokenizer: str, model: str | None) -> None:
+def _check_sources(sources: Sources) -> None:
     """Load what can be loaded here: a broken checkpoint would fail in replicas, again and again."""
-    loaded = SAMTok.from_pretrained(tokenizer, device="cpu")
-    if model is not None:
-        load_processor(model)
-        check_mask_tokenizer(read_mask_tokenizer(model), loaded)
+    tokenizer = SAMTok.from_pretrained(sources.tokenizer, device="cpu")
+    if sources.model is not None:
+        load_processor(sources.model)
+        check_mask_tokenizer(read_mask_tokenizer(sources.model), tokenizer)
 
 
 def _check_port(host: str, port: int) -> None:

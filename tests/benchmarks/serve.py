@@ -34,7 +34,7 @@ from PIL import Image
 from ray import serve
 
 from pipelines.serving.limits import Limits
-from pipelines.serving.run import ServeModelConfig, make_application, start_service
+from pipelines.serving.run import ServeModelConfig, find_sources, make_application, start_service
 from samtok import SAMTok
 from samtok.client import Client, Sampling
 from samtok.masks import decode_rle, encode_rle
@@ -198,7 +198,7 @@ def main() -> None:
     ray.init(address="local", num_cpus=4, include_dashboard=False)
     limits = Limits(requests_per_minute=1e9, burst=10**9, max_pending=4 * args.clients)
     config = ServeModelConfig(port=args.port, model=args.model, limits=limits)
-    start_service(config, make_application(config))
+    start_service(config, make_application(config, find_sources(config)))
     address = f"http://127.0.0.1:{args.port}"
     report = {
         "encode_rate_over_plain": count_rate(address, bodies, args.clients, args.seconds) / plain

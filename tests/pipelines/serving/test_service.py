@@ -55,7 +55,13 @@ def service(serve_port, talker, tmp_path_factory):
 
     from pipelines.serving.deployments import APPLICATION
     from pipelines.serving.limits import Limits
-    from pipelines.serving.run import ChatConfig, ServeModelConfig, make_application, start_service
+    from pipelines.serving.run import (
+        ChatConfig,
+        ServeModelConfig,
+        find_sources,
+        make_application,
+        start_service,
+    )
 
     folder = save_mllm(talker, tmp_path_factory.mktemp("model"))
     limits = Limits(requests_per_minute=100_000, burst=10_000)
@@ -66,7 +72,7 @@ def service(serve_port, talker, tmp_path_factory):
         model=str(folder),
         chat=ChatConfig(cpus_per_replica=0.5),
     )
-    start_service(config, make_application(config))
+    start_service(config, make_application(config, find_sources(config)))
     yield f"http://127.0.0.1:{serve_port}"
     serve.delete(APPLICATION)
 

@@ -30,7 +30,12 @@ def test_no_request_fails_while_the_tokenizer_is_replaced(
 
     from pipelines.serving.deployments import APPLICATION
     from pipelines.serving.limits import Limits
-    from pipelines.serving.run import ServeModelConfig, make_application, start_service
+    from pipelines.serving.run import (
+        ServeModelConfig,
+        find_sources,
+        make_application,
+        start_service,
+    )
 
     (old, old_folder), (new, new_folder) = versions
     words = {tok.fingerprint: format_codes(tok.encode(picture, masks[:1]))[0] for tok in (old, new)}
@@ -55,7 +60,7 @@ def test_no_request_fails_while_the_tokenizer_is_replaced(
 
     def deploy(folder):
         config = ServeModelConfig(tokenizer=folder, **settings)
-        start_service(config, make_application(config))
+        start_service(config, make_application(config, find_sources(config)))
 
     deploy(old_folder)
     try:
