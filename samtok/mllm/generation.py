@@ -21,7 +21,7 @@ from samtok.mllm.collate import EncodedExample, encode_prompt
 from samtok.mllm.constraint import MaskSpanConstraint
 from samtok.mllm.model import Mllm
 from samtok.mllm.prompts import CONTROL_WORDS
-from samtok.mllm.sampling import SeededSampling
+from samtok.mllm.sampling import SeededSampling, TokenBan
 from samtok.mllm.vocabulary import mask_token_ids
 from samtok.tasks.conversation import Message
 from samtok.tokenizer.image_transform import ImageInput
@@ -134,8 +134,6 @@ def generate_ids(
             max_new_tokens=config.max_new_tokens,
             eos_token_id=ends,
             pad_token_id=mllm.tokenizer.pad_token_id,
-            # A message that holds one is refused in the next round.
-            suppress_tokens=list_control_ids(mllm.tokenizer, ends),
             logits_processor=make_processors(
                 mllm, config, seed_rows(config.seed, len(prompts)), prompt_length
             ),
@@ -151,11 +149,12 @@ def make_processors(
 
     Args:
         mllm: model and processor.
-        config: grammar and sampling.
+        config: grammar and sampling. Control words are never written: a message that holds one is
+            refused in the next round.
         seeds: B, one for each row.
         prompt_length: tokens before the answers, padding included.
     """
-    processors: list[LogitsProcessor] = []
+    processors: list[LogitsProcessor] = [TokenBan(_list_control_ids(mllm.tokenizer))]
     if config.constrain_masks and MASK_START in mllm.tokenizer.get_vocab():
         constraint = MaskSpanConstraint(
             mask_token_ids(mllm.tokenizer),
@@ -210,9 +209,18 @@ def list_ends(tokenizer: Any) -> list[int]:
     return [tokenizer.eos_token_id, tokenizer.pad_token_id]
 
 
-def list_control_ids(tokenizer: Any, ends: Sequence[int]) -> list[int]:
+def choose_tokens(
+    ids: torch.Tensor, scores: torch.Tensor, processors: Sequence[LogitsProcessor]
+) -> torch.Tensor:
+    """The next tokens, int64 (B,), for those so far, int64 (B, S), and float32 scores (B, V)."""
+    for processor in processors:
+        scores = processor(ids, scores)
+    return scores.argmax(1)
+
+
+def _list_control_ids(tokenizer: Any) -> list[int]:
     """Words that a message must not hold, but for the ends."""
-    known = tokenizer.get_vocab()
+    known, ends = tokenizer.get_vocab(), list_ends(tokenizer)
     return [known[word] for word in CONTROL_WORDS if word in known and known[word] not in ends]
 
 

@@ -19,8 +19,8 @@ from samtok.mllm.decoding import DecodingState, append_tokens, read_prompts
 from samtok.mllm.generation import (
     GenerationConfig,
     LogitsProcessor,
+    choose_tokens,
     evaluating,
-    list_control_ids,
     list_ends,
     make_processors,
 )
@@ -77,9 +77,7 @@ def _decode(
 ) -> list[SampledAnswer]:
     """Token by token, until every row has ended or reached the limit."""
     device, num_rows = mllm.device, len(state.ids)
-    ends = list_ends(mllm.tokenizer)
-    is_end_of = torch.tensor(ends, device=device)
-    banned = torch.tensor(list_control_ids(mllm.tokenizer, ends), device=device)
+    is_end_of = torch.tensor(list_ends(mllm.tokenizer), device=device)
     tokens = torch.zeros(num_rows, config.max_new_tokens, dtype=torch.long, device=device)
     logprobs = torch.zeros(num_rows, config.max_new_tokens, device=device)
     lengths = torch.full((num_rows,), config.max_new_tokens, device=device)
@@ -87,7 +85,7 @@ def _decode(
     rows = torch.arange(num_rows, device=device)
     for step in range(config.max_new_tokens):
         scores = state.logits.float()
-        chosen = _choose(state.ids, scores.index_fill(1, banned, float("-inf")), processors)
+        chosen = choose_tokens(state.ids, scores, processors)
         tokens[rows, step] = chosen
         scaled = scores / (config.temperature or 1.0)
         logprobs[rows, step] = scaled.gather(1, chosen[:, None])[:, 0] - scaled.logsumexp(1)
@@ -111,11 +109,3 @@ def _decode(
             tokens.cpu(), logprobs.cpu(), lengths.tolist(), has_ended.tolist(), strict=True
         )
     ]
-
-
-def _choose(
-    ids: torch.Tensor, scores: torch.Tensor, processors: Sequence[LogitsProcessor]
-) -> torch.Tensor:
-    for processor in processors:
-        scores = processor(ids, scores)
-    return scores.argmax(1)

@@ -10,6 +10,22 @@ from collections.abc import Sequence
 import torch
 
 
+class TokenBan:
+    """Logits processor of transformers: some tokens are never written.
+
+    Args:
+        token_ids: which.
+    """
+
+    def __init__(self, token_ids: Sequence[int]) -> None:
+        self._token_ids = torch.tensor(token_ids, dtype=torch.long)
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Scores (B, V), minus infinity for the banned."""
+        self._token_ids = self._token_ids.to(scores.device)
+        return scores.index_fill(1, self._token_ids, float("-inf"))
+
+
 class SeededSampling:
     """Logits processor of transformers: the token with the highest score becomes a sample.
 

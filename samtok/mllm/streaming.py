@@ -19,8 +19,8 @@ from samtok.mllm.decoding import DecodingState, append_tokens, read_prompts
 from samtok.mllm.generation import (
     GenerationConfig,
     LogitsProcessor,
+    choose_tokens,
     evaluating,
-    list_control_ids,
     list_ends,
     make_processors,
     seed_rows,
@@ -74,8 +74,6 @@ class AnswerBatch:
     def __init__(self, mllm: Mllm) -> None:
         self._mllm = mllm
         self._ends = list_ends(mllm.tokenizer)
-        banned = list_control_ids(mllm.tokenizer, self._ends)
-        self._banned = torch.tensor(banned, device=mllm.device)
         self._rows: list[_Row] = []
         self._state: DecodingState | None = None
 
@@ -113,8 +111,8 @@ class AnswerBatch:
         row = _Row(
             writer=TextWriter(self._mllm.tokenizer, stop, on_text),
             processors=make_processors(self._mllm, config, seed_rows(config.seed, 1), len(prompt)),
-            length=len(prompt),
-            tokens_left=config.max_new_tokens,
+            prompt_length=len(prompt),
+            max_new_tokens=config.max_new_tokens,
         )
         self._rows.append(row)
         return row.outcome
@@ -137,8 +135,8 @@ class AnswerBatch:
 
     def _step(self) -> None:
         assert self._state is not None
-        scores = self._state.logits.float().index_fill(1, self._banned, float("-inf"))
-        chosen = torch.stack(
+        scores = self._state.logits.float()
+        chosen = torch.cat(
             [row.choose(self._state.ids[[at]], scores[[at]]) for at, row in enumerate(self._rows)]
         )
         for row, token_id in zip(self._rows, chosen.tolist(), strict=True):
@@ -161,28 +159,24 @@ class _Row:
 
     writer: TextWriter
     processors: Sequence[LogitsProcessor]
-    length: int
-    """Tokens so far, those of the prompt included."""
-    tokens_left: int
+    prompt_length: int
+    max_new_tokens: int
     outcome: Future[WrittenAnswer] = field(default_factory=Future)
     num_tokens: int = 0
     """Written."""
 
     def choose(self, ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """The next token, int64 (), for all so far, (1, S) with padding, and scores, (1, V)."""
-        own = ids[:, -self.length :]
-        for processor in self.processors:
-            scores = processor(own, scores)
-        return scores.argmax()
+        """The next token, int64 (1,), for all so far, (1, S) with padding, and scores, (1, V)."""
+        own = ids[:, -(self.prompt_length + self.num_tokens) :]
+        return choose_tokens(own, scores, self.processors)
 
     def take(self, token_id: int, *, is_end: bool) -> None:
         """Take the chosen token; done where it was the last."""
-        self.length += 1
         self.num_tokens += 1
-        self.tokens_left -= 1
         try:
             self.writer.take(token_id)
-            if is_end or self.writer.is_stopped or not self.tokens_left:
+            is_full = self.num_tokens == self.max_new_tokens
+            if is_end or self.writer.is_stopped or is_full:
                 self.writer.flush()
                 ended = is_end or self.writer.is_stopped
                 reason: Literal["stop", "length"] = "stop" if ended else "length"

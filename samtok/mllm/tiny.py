@@ -22,9 +22,8 @@ from transformers import (
 )
 
 from samtok.mllm.model import Mllm
-from samtok.scenes import describe_scene, generate_scene
-from samtok.tasks import TASK_NAMES, DialogueOptions, make_conversations
-from samtok.tasks.regions import list_scene_regions
+from samtok.scenes import generate_scene
+from samtok.tasks.registry import make_scene_conversations
 
 SPECIAL_TOKENS: Final = (
     "<|endoftext|>",
@@ -162,14 +161,7 @@ def _list_texts() -> Iterator[str]:
     """Conversations of all tasks, cut at masks and special tokens."""
     for index in range(_TOKENIZER_SCENES):
         scene = generate_scene(index)
-        regions = list_scene_regions(scene, {thing.mask_id: "<|mask|>" for thing in scene.objects})
-        conversations, _ = make_conversations(
-            scene.scene_id,
-            dict(enumerate(describe_scene(scene))),
-            regions,
-            weights=dict.fromkeys(TASK_NAMES, 1.0),
-            options=DialogueOptions(),
-        )
-        for conversation in conversations:
+        words = {thing.mask_id: "<|mask|>" for thing in scene.objects}
+        for conversation in make_scene_conversations(scene, words):
             for message in conversation.messages:
                 yield from _SPECIAL.split(message.content)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from random import Random
 from typing import Final, cast
 
+from samtok.scenes import Scene, describe_scene
 from samtok.scenes.grounded_text import SceneText
 from samtok.tasks import (
     grounded_conversation,
@@ -17,7 +18,7 @@ from samtok.tasks import (
 )
 from samtok.tasks.conversation import Conversation, Message
 from samtok.tasks.draft import DialogueOptions, Draft, Task
-from samtok.tasks.regions import Regions
+from samtok.tasks.regions import Regions, list_scene_regions
 
 GENERAL_VQA: Final = "general_vqa"
 """Conversations without masks, made elsewhere."""
@@ -34,6 +35,23 @@ TASKS: Final = tuple(
     )
 )
 TASK_NAMES: Final = (*(task.NAME for task in TASKS), GENERAL_VQA)
+
+
+def make_scene_conversations(scene: Scene, words: Mapping[str, str]) -> list[Conversation]:
+    """A conversation of each task for each text about a scene.
+
+    Args:
+        scene: with or without objects.
+        words: what stands for each mask in a text, by `mask_id`.
+    """
+    conversations, _ = make_conversations(
+        scene.scene_id,
+        dict(enumerate(describe_scene(scene))),
+        list_scene_regions(scene, words),
+        weights=dict.fromkeys(TASK_NAMES, 1.0),
+        options=DialogueOptions(),
+    )
+    return conversations
 
 
 def make_conversations(

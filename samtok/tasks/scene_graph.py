@@ -42,8 +42,12 @@ def write_graph(relations: Sequence[SceneText], regions: Regions, rng: Random) -
 
 def write_pair(relation: SceneText, regions: Regions, rng: Random) -> Draft:
     """Ask for the relation of two things."""
-    subject, other = (
-        join_words(find_span(relation, role).mask_ids, regions) for role in ("subject", "object")
-    )
+    subject, other = join_ends(relation, regions)
     prompt = fill_template(NAME, "pair", rng, subject=subject, object=other)
     return Draft.of(prompt, answer_scene_graph([relation], regions))
+
+
+def join_ends(relation: SceneText, regions: Regions) -> tuple[str, str]:
+    """The spans of subject and object."""
+    subject, other = (find_span(relation, role).mask_ids for role in ("subject", "object"))
+    return join_words(subject, regions), join_words(other, regions)

@@ -1,7 +1,7 @@
 """Conversations about scenes without mask words: where and what things are, boxes as text.
 
 A box is ``[12 34 56 78]``: left, top, right, bottom in percent of the picture, two digits each.
-Half of the lessons are the dialogues of `samtok.tasks` with boxes in place of masks, so that
+Many lessons are the dialogues of `samtok.tasks` with boxes in place of masks, so that
 fine-tuning has new words to teach and no new manners.
 """
 
@@ -26,7 +26,7 @@ from samtok.tasks import (
 )
 from samtok.tasks.answers import find_span
 from samtok.tasks.draft import Draft
-from samtok.tasks.regions import Regions, in_reading_order, join_words, list_scene_regions
+from samtok.tasks.regions import Regions, in_reading_order, list_scene_regions
 
 
 class Lesson(NamedTuple):
@@ -62,7 +62,7 @@ def write_lessons(
         num_lessons: at most this many, at least 1.
 
     Returns:
-        Lessons in random order, one of them a caption or a list of the whole picture.
+        Lessons in random order, one of them about the whole picture: a caption, list or graph.
     """
     boxes = {thing.mask_id: format_box(scene, thing) for thing in scene.objects}
     regions = list_scene_regions(scene, boxes)
@@ -123,9 +123,7 @@ def _write_region(text: SceneText, regions: Regions, rng: np.random.Generator) -
 def _write_relation(text: SceneText, regions: Regions, rng: np.random.Generator) -> Lesson:
     if rng.random() < 0.5:
         return _with_boxes(scene_graph.write_pair(text, regions, _fork(rng)), None)
-    subject, other = (
-        join_words(find_span(text, role).mask_ids, regions) for role in ("subject", "object")
-    )
+    subject, other = scene_graph.join_ends(text, regions)
     predicate = find_span(text, "predicate")
     answer = text.text[predicate.start : predicate.end]
     return Lesson(choose(_RELATE, rng).format(subject, other), answer, None)

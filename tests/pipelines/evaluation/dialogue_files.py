@@ -8,9 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines import columns
-from samtok.masks import compute_boxes, encode_rle
-from samtok.scenes import describe_scene
-from samtok.tasks import TASK_NAMES, DialogueOptions, Region, make_conversations
+from samtok.masks import encode_rle
+from samtok.tasks.registry import make_scene_conversations
 from samtok.words import format_codes
 
 
@@ -33,21 +32,7 @@ def write_dialogues(folder, scenes, tokenizer, *, rows_per_group=7, gone=None):
             }
             for item, mask, text in zip(scene.objects, masks, words, strict=True)
         ]
-        regions = {
-            item.mask_id: Region(
-                mask_id=item.mask_id, words=text, box=tuple(box), category=item.category
-            )
-            for item, text, box in zip(
-                scene.objects, words, compute_boxes(masks).tolist(), strict=True
-            )
-        }
-        conversations, _ = make_conversations(
-            scene.scene_id,
-            dict(enumerate(describe_scene(scene))),
-            regions,
-            weights=dict.fromkeys(TASK_NAMES, 1.0),
-            options=DialogueOptions(),
-        )
+        words_of = {item.mask_id: text for item, text in zip(scene.objects, words, strict=True)}
         rows += [
             {
                 "conversation_id": conversation.conversation_id,
@@ -62,7 +47,7 @@ def write_dialogues(folder, scenes, tokenizer, *, rows_per_group=7, gone=None):
                 "mask_ids": list(conversation.mask_ids),
                 "source": "scenes",
             }
-            for conversation in conversations
+            for conversation in make_scene_conversations(scene, words_of)
         ]
     words_digest = _write(
         folder / "words",
