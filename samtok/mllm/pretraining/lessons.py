@@ -63,10 +63,14 @@ def write_lessons(
 
     Returns:
         Lessons in random order, one of them about the whole picture: a caption, list or graph.
+        Of expressions that fit nothing there may be two lessons: scenes have few of them, and a
+        model that hears less of them finds what is not there.
     """
     boxes = {thing.mask_id: format_box(scene, thing) for thing in scene.objects}
     regions = list_scene_regions(scene, boxes)
-    lessons = [_WRITERS[text.kind](text, regions, rng) for text in texts if text.kind in _WRITERS]
+    told = [text for text in texts if text.kind in _WRITERS]
+    told += [text for text in told if text.kind == "referring" and not text.mask_ids]
+    lessons = [_WRITERS[text.kind](text, regions, rng) for text in told]
     lessons += [_name(thing, boxes[thing.mask_id], rng) for thing in scene.objects]
     wholes = [_list(scene, regions, rng), *_write_wholes(texts, regions, rng)]
     drawn = [lessons[i] for i in rng.permutation(len(lessons))[: num_lessons - 1]]
