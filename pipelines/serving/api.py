@@ -38,6 +38,7 @@ from pipelines.serving.codecs import (
     write_spans,
 )
 from pipelines.serving.errors import ApiError, check_answer, failed, overloaded, refuse
+from pipelines.serving.fetching import ImageFetcher
 from pipelines.serving.figures import Figures
 from pipelines.serving.gate import Gate
 from pipelines.serving.limits import Limits
@@ -67,6 +68,9 @@ class ApiSettings:
     chat_model_id: str | None = None
     """Name of the language model there; None where none is served."""
     limits: Limits = field(default_factory=Limits)
+    image_origins: tuple[str, ...] = ()
+    """Where images are fetched from when a request names their address; see
+    :func:`~pipelines.serving.fetching.check_origins`."""
     key_digests: tuple[str, ...] = ()
     """sha256 of the keys that are let in, in hexadecimal; empty lets in everybody."""
 
@@ -89,8 +93,11 @@ def build_app(
         docs_url=None,  # the pages behind these take their scripts from elsewhere
         redoc_url=None,
     )
-    routes = Routes(settings, tokenizer, chat_model, figures)
-    chat = ChatRoute(settings.chat_model_id, settings.limits, tokenizer, chat_model, figures)
+    fetcher = ImageFetcher(settings.image_origins, settings.limits)
+    routes = Routes(settings, tokenizer, chat_model, fetcher, figures)
+    chat = ChatRoute(
+        settings.chat_model_id, settings.limits, tokenizer, chat_model, fetcher, figures
+    )
     for path, method, route in (
         ("/healthz", "GET", routes.health),
         ("/readyz", "GET", routes.readiness),
@@ -133,12 +140,14 @@ class Routes:
         settings: ApiSettings,
         tokenizer: Tokenizer,
         chat_model: ChatModel | None,
+        fetcher: ImageFetcher,
         figures: Figures,
     ) -> None:
         self._settings = settings
         self._limits = settings.limits
         self._tokenizer = tokenizer
         self._chat_model = chat_model
+        self._fetcher = fetcher
         self._figures = figures
         self._started = int(time.time())
 
@@ -186,21 +195,23 @@ class Routes:
 
     async def encode(self, request: schemas.EncodeRequest) -> schemas.EncodeResponse:
         """Masks of an image, boxes around things on it, or points on them → two words each."""
-        call = await asyncio.to_thread(_read_encode, request, self._limits)
+        image = await self._fetcher.find(request.image)
+        call = await asyncio.to_thread(_read_encode, request, image, self._limits)
         encoded = check_answer(await self._tokenizer.encode(call))
         self._figures.count_call(encoded.served)
         return await asyncio.to_thread(_write_encoded, call, encoded, request.format)
 
     async def decode(self, request: schemas.DecodeRequest) -> schemas.DecodeResponse:
         """Words, or a text with words in it → masks on an image."""
-        call, spans = await asyncio.to_thread(_read_decode, request, self._limits)
+        image = await self._fetcher.find(request.image)
+        call, spans = await asyncio.to_thread(_read_decode, request, image, self._limits)
         decoded = check_answer(await self._tokenizer.decode(call))
         self._figures.count_call(decoded.served)
         return await asyncio.to_thread(_write_decoded, call, spans, decoded, request.format)
 
 
-def _read_encode(request: schemas.EncodeRequest, limits: Limits) -> EncodeCall:
-    image = read_image(request.image, limits)
+def _read_encode(request: schemas.EncodeRequest, sent: str | bytes, limits: Limits) -> EncodeCall:
+    image = read_image(sent, limits)
     masks = read_masks(request.masks or (), image.height, image.width, limits)
     boxes = read_boxes(request.boxes or (), image.height, image.width, limits)
     points = read_points(request.points or (), image.height, image.width, limits)
@@ -231,9 +242,9 @@ def _write_encoded(
 
 
 def _read_decode(
-    request: schemas.DecodeRequest, limits: Limits
+    request: schemas.DecodeRequest, sent: str | bytes, limits: Limits
 ) -> tuple[DecodeCall, list[MaskSpan]]:
-    image = read_image(request.image, limits)
+    image = read_image(sent, limits)
     texts = [request.text] if request.text is not None else request.words or []
     if (length := sum(map(len, texts))) > limits.max_text_characters:
         raise refuse(

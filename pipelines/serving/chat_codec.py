@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pipelines.serving import schemas
 from pipelines.serving.calls import ChatCall, Decoded, SentImage
 from pipelines.serving.codecs import read_image, read_masks, write_spans
 from pipelines.serving.errors import refuse
+from pipelines.serving.fetching import is_address
 from pipelines.serving.limits import Limits
 from samtok.answer_forms import label_spans
 from samtok.masks import Rle
@@ -50,11 +51,27 @@ class Question:
         return ChatCall(self.image, messages, self.config, self.stop)
 
 
-def read_question(request: schemas.ChatRequest, limits: Limits) -> Question:
+def list_image_urls(request: schemas.ChatRequest) -> list[str]:
+    """Every image URL of a conversation, once; clients may send an image again with each turn.
+
+    Raises:
+        ApiError: ``too_many_images``, several addresses of the web; data URLs are compared later.
+    """
+    parts = [part for message in request.messages for part in _list_parts(message)]
+    urls = {part.image_url.url: None for part in parts if isinstance(part, schemas.ImagePart)}
+    if (number := sum(map(is_address, urls))) > 1:
+        raise refuse("too_many_images", f"{number} addresses; a conversation is about one image")
+    return list(urls)
+
+
+def read_question(
+    request: schemas.ChatRequest, images: Sequence[str | bytes], limits: Limits
+) -> Question:
     """A conversation of a request.
 
     Args:
         request: as sent.
+        images: those that :func:`list_image_urls` names, as ``read_image`` takes them.
         limits: of requests.
 
     Raises:
@@ -67,7 +84,7 @@ def read_question(request: schemas.ChatRequest, limits: Limits) -> Question:
     )
     _check_turns(turns, limits)
     parts = [part for message in request.messages for part in _list_parts(message)]
-    image = _read_only_image(parts, limits)
+    image = _read_only_image(images, limits)
     masks = [part.mask for part in parts if isinstance(part, schemas.MaskPart)]
     rles = read_masks(masks, image.height, image.width, limits)
     stop = request.stop or ()
@@ -142,15 +159,13 @@ def _check_turns(turns: Sequence[_Turn], limits: Limits) -> None:
         )
 
 
-def _read_only_image(parts: Iterable[_Part], limits: Limits) -> SentImage:
-    """The image; clients may send it again with each turn."""
-    urls = {part.image_url.url: None for part in parts if isinstance(part, schemas.ImagePart)}
-    images = {image.sha256: image for image in (read_image(url, limits) for url in urls)}
-    if not images:
+def _read_only_image(images: Sequence[str | bytes], limits: Limits) -> SentImage:
+    distinct = {image.sha256: image for image in (read_image(sent, limits) for sent in images)}
+    if not distinct:
         raise refuse("image_missing", "no message of the user has an image_url part")
-    if len(images) > 1:
-        raise refuse("too_many_images", f"{len(images)} images; a conversation is about one")
-    (image,) = images.values()
+    if len(distinct) > 1:
+        raise refuse("too_many_images", f"{len(distinct)} images; a conversation is about one")
+    (image,) = distinct.values()
     return image
 
 

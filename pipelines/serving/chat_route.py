@@ -29,10 +29,12 @@ from pipelines.serving.calls import (
 from pipelines.serving.chat_codec import (
     Question,
     choose_decodable,
+    list_image_urls,
     read_question,
     write_answer_masks,
 )
 from pipelines.serving.errors import ApiError, check_answer, failed, overloaded, refuse
+from pipelines.serving.fetching import ImageFetcher
 from pipelines.serving.figures import Figures
 from pipelines.serving.limits import Limits
 from samtok.words import format_codes, parse
@@ -62,6 +64,7 @@ class ChatRoute:
         limits: of requests.
         tokenizer: turns masks of a question into words, and words of an answer into masks.
         model: answers; None where none is served.
+        fetcher: brings images whose address a question has.
         figures: counts tokens.
     """
 
@@ -71,19 +74,22 @@ class ChatRoute:
         limits: Limits,
         tokenizer: Tokenizer,
         model: ChatModel | None,
+        fetcher: ImageFetcher,
         figures: Figures,
     ) -> None:
         self._model_id = model_id
         self._limits = limits
         self._tokenizer = tokenizer
         self._model = model
+        self._fetcher = fetcher
         self._figures = figures
 
     async def complete(self, request: schemas.ChatRequest) -> schemas.ChatCompletion | Response:
         """A conversation about an image → what the model says, and the masks in it."""
         model = self._find_model(request.model)
         began = time.monotonic()
-        question = await asyncio.to_thread(read_question, request, self._limits)
+        images = [await self._fetcher.find(url) for url in list_image_urls(request)]
+        question = await asyncio.to_thread(read_question, request, images, self._limits)
         call = question.to_call(await self._encode(question))
         events = model.stream(call)
         first = await _read_first(events)

@@ -36,18 +36,18 @@ _MEDIA_TYPES: Final = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/
 _MASK_MODES: Final = ("1", "L")
 
 
-def read_image(text: str, limits: Limits) -> SentImage:
+def read_image(image: str | bytes, limits: Limits) -> SentImage:
     """An image of a request: its header is read, its pixels are left alone.
 
     Args:
-        text: the file in base64, bare or as a data URL.
+        image: the file, or its base64, bare or as a data URL.
         limits: of requests.
 
     Raises:
         ApiError: ``image_not_base64``, ``image_url_refused``, ``image_unreadable``,
             ``image_type_mismatch`` or ``image_too_large``.
     """
-    content, declared = _read_base64(text, "image")
+    content, declared = (image, None) if isinstance(image, bytes) else _read_base64(image, "image")
     media_type, (width, height), _ = _read_header(content, tuple(_MEDIA_TYPES), "image")
     if declared is not None and declared != media_type:
         raise refuse(
@@ -272,7 +272,7 @@ def _read_base64(text: str, what: str) -> tuple[bytes, str | None]:
     elif "://" in text[:32] or text.startswith("data:"):
         raise refuse(
             f"{what}_url_refused",
-            f"the {what} is an address; only data URLs in base64 are read, nothing is fetched",
+            f"the {what} is an address that nothing is fetched from; data URLs in base64 are read",
         )
     try:
         content = base64.b64decode(text, validate=True)

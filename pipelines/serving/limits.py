@@ -40,6 +40,10 @@ class Limits:
     """Calls being read, waiting or computed at once; one more is turned away (503)."""
     max_body_seconds: float = 30.0
     """Time a client may take to send a body, in seconds (408)."""
+    max_fetch_bytes: int = 16 << 20
+    """Largest file that is fetched from one of --image-origins, in bytes (422)."""
+    max_fetch_seconds: float = 10.0
+    """Time such a file may take to come, in seconds (422)."""
     max_call_seconds: float = 120.0
     """Time a call may take once it is read, waiting included, in seconds (504)."""
 

@@ -24,6 +24,7 @@ from pipelines.serving.deployments import (
     Scale,
     build_application,
 )
+from pipelines.serving.fetching import check_origins
 from pipelines.serving.limits import Limits
 from pipelines.setting_checks import above_zero, at_least
 from samtok.errors import ConfigError
@@ -77,6 +78,10 @@ class ServeModelConfig:
     api_keys: str | None = None
     """File of the keys that are let in, one a line, 16 characters or more each; a client sends
     'Authorization: Bearer KEY'. The service keeps their digests only."""
+    image_origins: tuple[str, ...] = ()
+    """Where images are fetched from when a request names their address, such as
+    https://images.example.org; without any, nothing is fetched. Redirects lead no further than
+    these, and private addresses are refused."""
     num_replicas: int = 1
     """Replicas of the tokenizer. Each has its own cache."""
     max_replicas: int | None = None
@@ -100,6 +105,7 @@ class ServeModelConfig:
     def __post_init__(self) -> None:
         if not 1 <= self.port <= 65535:
             raise ConfigError(f"--port is {self.port}; it must be 1 to 65535")
+        check_origins(self.image_origins)
         for name in ("num_replicas", "max_batch_size"):
             at_least(1, name, getattr(self, name))
         at_least(self.num_replicas, "max_replicas", self.max_replicas)
@@ -182,6 +188,7 @@ def make_application(
         model_id=config.tokenizer,
         chat_model_id=config.model,
         limits=config.limits,
+        image_origins=config.image_origins,
         key_digests=key_digests,
     )
     replicas = ReplicaSettings(

@@ -11,8 +11,9 @@ MaskFormat = Literal["rle", "polygons", "png"]
 Image = Annotated[
     str,
     Field(
-        description="A JPEG, PNG or WebP file in base64, bare or as a data URL. Addresses are not "
-        "fetched. Orientation tags are not applied: masks fit the stored pixels.",
+        description="A JPEG, PNG or WebP file in base64, bare or as a data URL; or its address, if "
+        "the service fetches from there. Orientation tags are not applied: masks fit the stored "
+        "pixels.",
         min_length=1,
     ),
 ]

@@ -67,15 +67,20 @@ def make_bodies() -> list[dict]:
     return bodies
 
 
+def read_picture(text: str) -> np.ndarray:
+    """uint8, shape (H, W, 3)."""
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))).convert("RGB"))
+
+
 def make_baseline(tokenizer: SAMTok) -> FastAPI:
     """Each request by itself, as a first version would be written."""
     app = FastAPI()
 
     @app.post("/v1/encode")
     def encode(body: dict) -> dict:
-        picture = Image.open(io.BytesIO(base64.b64decode(body["image"]))).convert("RGB")
+        picture = read_picture(body["image"])
         masks = np.stack([decode_rle(mask["rle"]) for mask in body["masks"]])
-        codes = tokenizer.encode(np.asarray(picture), masks)
+        codes = tokenizer.encode(picture, masks)
         return {"masks": [{"words": words} for words in format_codes(codes)]}
 
     return app

@@ -50,7 +50,6 @@ def talker(tokenizer):
 @pytest.fixture(scope="module")
 def service(serve_port, talker, tmp_path_factory):
     """Address of a running service."""
-    """Posts JSON to a running service; gives status, body and headers."""
     from ray import serve
 
     from pipelines.serving.deployments import APPLICATION
