@@ -40,6 +40,9 @@ class ReproduceConfig:
     """Flags of jobs/train_sft.py, the model among them."""
     train_grpo: str = ""
     """Flags of jobs/train_grpo.py; empty: no GRPO."""
+    build_prompts: str = ""
+    """Flags of jobs/build_dialogues.py for what GRPO asks, such as the weights of tasks; empty:
+    it asks what SFT has learned."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """GRPO is run once with each."""
     evaluate_model: str = ""
@@ -117,6 +120,16 @@ def _plan(config: ReproduceConfig, output: Place) -> Iterator[Stage]:
     learned = {"conversations": output.uri("dialogues-train"), "tokenizer": tokenizer}
     yield stage("sft", "train_sft", config.train_sft, **learned)
     models = [output.uri("sft/model")]
+    rewarded = learned
+    if config.train_grpo and config.build_prompts:
+        yield stage(
+            "prompts",
+            "build_dialogues",
+            config.build_prompts,
+            corpus=output.uri("corpus-train"),
+            words=output.uri("words-train"),
+        )
+        rewarded = {**learned, "conversations": output.uri("prompts")}
     for seed in config.seeds if config.train_grpo else ():
         name = f"grpo-{seed}"
         yield stage(
@@ -124,7 +137,7 @@ def _plan(config: ReproduceConfig, output: Place) -> Iterator[Stage]:
             "train_grpo",
             f"{config.train_grpo} --training.seed {seed}",
             model=models[0],
-            **learned,
+            **rewarded,
         )
         models.append(output.uri(f"{name}/model"))
     others: dict[str, Any] = {"compare_with": tuple(models[1:])} if models[1:] else {}

@@ -56,6 +56,15 @@ def test_without_grpo_the_fine_tuned_model_alone_is_measured(tmp_path):
     assert "--compare-with" not in stages[-1].flags
 
 
+def test_grpo_may_ask_other_questions_than_fine_tuning(tmp_path):
+    others = "--weights.referring-segmentation 3 --weights.scene-graph 0"
+    config = ReproduceConfig(output=str(tmp_path), **{**SMOKE, "build_prompts": others})
+    by_name = {s.name: parse_job(s.job, list(s.flags)) for s in plan_stages(config)}
+    assert by_name["prompts"].weights.referring_segmentation == 3
+    assert by_name["grpo-0"].conversations == (f"{tmp_path}/prompts",)
+    assert by_name["sft"].conversations == (f"{tmp_path}/dialogues-train",)
+
+
 def test_a_seed_given_twice_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="give each once"):
         ReproduceConfig(output=str(tmp_path), **{**SMOKE, "seeds": (1, 1)})
