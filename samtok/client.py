@@ -434,7 +434,7 @@ def _write_image(image: SentImage) -> str:
     if isinstance(image, np.ndarray | Image.Image):
         picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
         file = io.BytesIO()
-        picture.convert("RGB").save(file, format="PNG")
+        picture.convert("RGB").save(file, format="PNG", compress_level=1)  # a call waits for it
         content = file.getvalue()
     else:
         content = image if isinstance(image, bytes) else Path(image).read_bytes()

@@ -23,6 +23,7 @@ from pipelines.serving.calls import (
     Decoded,
     EncodeCall,
     Encoded,
+    ModelFacts,
     SentImage,
     Tokenizer,
 )
@@ -171,7 +172,7 @@ class Routes:
     async def models(self) -> schemas.ModelList:
         """What is served."""
         shared: dict[str, Any] = {"created": self._started, "owned_by": "samtok"}
-        facts = await self._tokenizer.facts()
+        facts, chat_facts = await asyncio.gather(self._tokenizer.facts(), self._chat_facts())
         served = [
             schemas.Model(
                 id=self._settings.model_id,
@@ -180,8 +181,7 @@ class Routes:
                 **shared,
             )
         ]
-        if self._chat_model is not None and self._settings.chat_model_id is not None:
-            chat_facts = await self._chat_model.facts()
+        if chat_facts is not None and self._settings.chat_model_id is not None:
             served.append(
                 schemas.Model(
                     id=self._settings.chat_model_id,
@@ -192,6 +192,9 @@ class Routes:
                 )
             )
         return schemas.ModelList(data=served)
+
+    async def _chat_facts(self) -> ModelFacts | None:
+        return None if self._chat_model is None else await self._chat_model.facts()
 
     async def encode(self, request: schemas.EncodeRequest) -> schemas.EncodeResponse:
         """Masks of an image, boxes around things on it, or points on them → two words each."""

@@ -44,9 +44,12 @@ APPLICATION: Final = "samtok"
 
 _BATCHES_AHEAD: Final = 2
 """Calls a replica takes on, in batches: the one that runs and the one that gathers."""
-_SPARE_INGRESS_CALLS: Final = 16
-"""Beyond the pending ones, for those that are turned away and for probes."""
+_MAX_INGRESS_CALLS: Final = 10_000
+"""More than ever come: the gate turns calls away itself, with an error that says when to try again,
+where Ray's proxy would do it with bare text."""
 _RETRY_SECONDS: Final = 1.0
+_LOGGING: Final = {"enable_access_log": False}
+"""The gate logs each request already; Ray's line for every hop costs CPU and has the same in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +265,7 @@ def build_application(
     tokenizer = serve.deployment(
         TokenizerReplica,
         name="tokenizer",
+        logging_config=_LOGGING,
         **replicas.scale.to_options(replicas.max_batch_size),
         ray_actor_options={"num_cpus": replicas.cpus, "num_gpus": replicas.gpus},
         max_ongoing_requests=_BATCHES_AHEAD * replicas.max_batch_size,
@@ -271,9 +275,9 @@ def build_application(
     ingress = serve.deployment(
         serve.ingress()(Ingress),
         name="ingress",
+        logging_config=_LOGGING,
         ray_actor_options={"num_cpus": 0},  # it mostly waits
-        max_ongoing_requests=limits.max_pending + _SPARE_INGRESS_CALLS,
-        max_queued_requests=limits.max_pending,
+        max_ongoing_requests=_MAX_INGRESS_CALLS,
         graceful_shutdown_timeout_s=limits.max_body_seconds + limits.max_call_seconds,
     )
     if chat is None:
@@ -285,6 +289,7 @@ def _build_chat(settings: ChatReplicaSettings, limits: Limits) -> serve.Applicat
     return serve.deployment(
         ChatReplica,
         name="chat",
+        logging_config=_LOGGING,
         **settings.scale.to_options(settings.max_batch_size),
         ray_actor_options={"num_cpus": settings.cpus, "num_gpus": settings.gpus},
         max_ongoing_requests=_BATCHES_AHEAD * settings.max_batch_size,

@@ -31,6 +31,7 @@ import aiohttp
 import numpy as np
 import psutil
 import ray
+import serve as serve_benchmark
 from ray import serve
 
 from pipelines.serving.limits import Limits
@@ -38,7 +39,6 @@ from pipelines.serving.run import ServeModelConfig, find_sources, make_applicati
 from samtok import SAMTok
 from samtok.masks import decode_rle, encode_rle
 from samtok.words import format_codes
-from tests.benchmarks.serve import make_bodies, read_picture
 
 CAPACITY_SECONDS = 30.0
 CHAT_SHARE, DECODE_SHARE = 0.1, 0.3
@@ -61,6 +61,7 @@ class Tally:
     """What came back."""
 
     outcomes: Counter = field(default_factory=Counter)
+    faults: Counter = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
 
 
@@ -76,8 +77,8 @@ def read_answer(path: str, body: dict) -> Any:
 def make_kinds(tokenizer: SAMTok, model: str) -> dict[str, list[Kind]]:
     """Calls of each sort with the library's answers; those of chat are filled in later."""
     kinds: dict[str, list[Kind]] = {"encode": [], "decode": [], "chat": []}
-    for body in make_bodies():
-        image = read_picture(body["image"])
+    for body in serve_benchmark.make_bodies():
+        image = serve_benchmark.read_picture(body["image"])
         mask = decode_rle(body["masks"][0]["rle"])
         codes = tokenizer.encode(image, mask[None])
         words = format_codes(codes)
@@ -85,7 +86,7 @@ def make_kinds(tokenizer: SAMTok, model: str) -> dict[str, list[Kind]]:
         (found,) = tokenizer.decode(image, codes).numpy()
         content = json.dumps({"image": body["image"], "words": words}).encode()
         kinds["decode"].append(Kind("/v1/decode", content, [encode_rle(found)["counts"]]))
-    for image in dict.fromkeys(body["image"] for body in make_bodies()):
+    for image in dict.fromkeys(body["image"] for body in serve_benchmark.make_bodies()):
         parts = [
             {"type": "text", "text": PROMPT},
             {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{image}"}},
@@ -131,26 +132,32 @@ def draw(kinds: dict[str, list[Kind]], rng: random.Random) -> Kind:
 
 async def send(session: aiohttp.ClientSession, kind: Kind, tally: Tally) -> None:
     began = time.monotonic()
+    headers = {"Content-Type": "application/json"}
     try:
-        headers = {"Content-Type": "application/json"}
         async with session.post(kind.path, data=kind.content, headers=headers) as answer:
-            body = await answer.json()
-            if answer.status == 200:
-                right = read_answer(kind.path, body) == kind.right
-                tally.outcomes["answered" if right else "wrong"] += 1
-                tally.seconds.append(time.monotonic() - began)
-            elif answer.status in (429, 503):
-                clean = "Retry-After" in answer.headers and set(body["error"]) == {
-                    "type",
-                    "message",
-                    "code",
-                }
-                tally.outcomes["turned_away" if clean else "other"] += 1
-            else:
-                tally.outcomes["other"] += 1
-    except (aiohttp.ClientError, TimeoutError, ValueError, KeyError) as error:
-        print(f"{kind.path}: {type(error).__name__} {error}")
+            text = await answer.text()
+    except (aiohttp.ClientError, TimeoutError) as error:
         tally.outcomes["other"] += 1
+        tally.faults[type(error).__name__] += 1
+        return
+    if answer.status == 200:
+        is_right = read_answer(kind.path, json.loads(text)) == kind.right
+        tally.outcomes["answered" if is_right else "wrong"] += 1
+        tally.seconds.append(time.monotonic() - began)
+    elif answer.status in (429, 503) and is_clean(answer, text):
+        tally.outcomes["turned_away"] += 1
+    else:
+        tally.outcomes["other"] += 1
+        tally.faults[f"{answer.status} {text[:80]}"] += 1
+
+
+def is_clean(answer: aiohttp.ClientResponse, text: str) -> bool:
+    """Whether a client can read what is wrong and when to try again."""
+    try:
+        error = json.loads(text)["error"]
+    except (ValueError, KeyError):
+        return False
+    return "Retry-After" in answer.headers and set(error) == {"type", "message", "code"}
 
 
 async def measure_capacity(address: str, kinds: dict[str, list[Kind]], clients: int) -> float:
@@ -236,6 +243,7 @@ def main() -> None:
             sort: tally.outcomes[sort] / calls
             for sort in ("answered", "turned_away", "kept_back", "wrong", "other")
         },
+        "faults": dict(tally.faults.most_common(3)),
         "answered_over_capacity": tally.outcomes["answered"] / args.seconds / capacity,
         "seconds_median": float(np.median(tally.seconds)),
         "seconds_p99": float(np.quantile(tally.seconds, 0.99)),

@@ -147,6 +147,18 @@ def test_refusals_pass_through_ray(post, scenes):
     assert (status, json.loads(content)["error"]["code"]) == (422, "image_unreadable")
 
 
+def test_what_is_too_much_is_turned_away_in_the_services_own_words(post, scenes):
+    """Ray's proxy has limits of its own, and answers with bare text where they are reached."""
+    picture, masks = scenes[0]
+    body = {"image": as_png(picture), "masks": [as_rle(masks[0])]}
+    answers = run_together(lambda _: post("/v1/encode", body), range(300))
+    refused = [(content, headers) for status, content, headers in answers if status != 200]
+    assert {status for status, _, _ in answers} == {200, 503}
+    for content, headers in refused:
+        assert json.loads(content)["error"]["code"] == "overloaded"
+        assert int(headers["Retry-After"]) >= 1
+
+
 def test_a_killed_replica_gives_no_wrong_answer(post, tokenizer, scenes):
     picture, masks = scenes[2]
     bodies = [{"image": as_png(picture), "masks": [as_rle(m)]} for m in masks]
