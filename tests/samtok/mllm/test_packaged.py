@@ -50,7 +50,7 @@ def test_it_names_things_in_unseen_scenes_better_than_by_chance(base):
     figures = examine(base, [generate_scene(index, split="test") for index in range(60)])
     assert figures["color_right"] > 0.85
     assert figures["category_right"] > 0.78
-    assert figures["refused"] > 0.8
+    assert figures["refused"] >= 0.9
     assert figures["box_iou"] > 0.6
 
 
