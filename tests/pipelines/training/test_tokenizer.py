@@ -176,12 +176,19 @@ def assert_same_weights(one, two):
 
 
 @pytest.mark.ray
-def test_killed_driver_and_resumed_run_end_as_an_uninterrupted_one(
-    alone, driver, small_tokenizer_folder, tmp_path
+def test_killed_driver_and_resumed_run_in_a_bucket_end_as_an_uninterrupted_one_in_a_folder(
+    alone, ray_cluster, small_tokenizer_folder, s3_bucket, tmp_path
 ):
-    driver.send_signal(signal.SIGKILL)
-    driver.wait()
-    resumed = run_tokenizer_training(settings(tmp_path, small_tokenizer_folder))
+    """The weights it starts from, its checkpoints and its result are behind s3://."""
+    bucket = Place.at(f"{s3_bucket}/{tmp_path.name}")
+    for file in small_tokenizer_folder.iterdir():
+        bucket.write_bytes(f"init/{file.name}", file.read_bytes())
+    output, init = bucket.uri("out"), bucket.uri("init")
+    process = start_driver(_DRIVER.format(folder=output, init=init), output, ray_cluster)
+    process.kill()
+    process.wait()
+    resumed = run_tokenizer_training(settings(output, init))
+    assert resumed.tokenizer == bucket.uri("out/tokenizer")
     assert_same_weights(alone[1], resumed)
 
 
@@ -196,23 +203,6 @@ def test_killed_worker_is_replaced_and_the_run_ends_as_an_uninterrupted_one(
     assert driver.wait(timeout=400) == 0
     finished = run_tokenizer_training(settings(tmp_path, small_tokenizer_folder))
     assert_same_weights(alone[1], finished)
-
-
-@pytest.mark.ray
-def test_a_training_in_a_bucket_goes_on_there_and_ends_as_one_in_a_folder(
-    alone, ray_cluster, small_tokenizer_folder, s3_bucket, tmp_path
-):
-    """The weights it starts from, its checkpoints and its result are behind s3://."""
-    bucket = Place.at(f"{s3_bucket}/{tmp_path.name}")
-    for file in small_tokenizer_folder.iterdir():
-        bucket.write_bytes(f"init/{file.name}", file.read_bytes())
-    output, init = bucket.uri("out"), bucket.uri("init")
-    process = start_driver(_DRIVER.format(folder=output, init=init), output, ray_cluster)
-    process.kill()
-    process.wait()
-    resumed = run_tokenizer_training(settings(output, init))
-    assert resumed.tokenizer == bucket.uri("out/tokenizer")
-    assert_same_weights(alone[1], resumed)
 
 
 @pytest.mark.parametrize(
