@@ -121,6 +121,17 @@ def listening(app: FastAPI):
     thread.join()
 
 
+@contextmanager
+def serving(config: ServeModelConfig):
+    """Address of the service on a Ray cluster of its own."""
+    os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60")
+    ray.init(address="local", num_cpus=4, include_dashboard=False)
+    start_service(config, make_application(config, find_sources(config)))
+    yield f"http://127.0.0.1:{config.port}"
+    serve.shutdown()
+    ray.shutdown()
+
+
 def count_rate(address: str, bodies: list[dict], clients: int, seconds: float) -> float:
     """Requests per second that `clients` get answered together, to the last that was begun."""
     counts = [0] * clients
@@ -237,7 +248,6 @@ def compare(args: argparse.Namespace, tokenizer: str, model: str) -> dict[str, f
     bodies = make_bodies()
     with listening(make_baseline(SAMTok.from_pretrained(tokenizer))) as address:
         plain = count_rate(address, bodies, args.clients, args.seconds)
-    ray.init(address="local", num_cpus=4, include_dashboard=False)
     limits = Limits(
         requests_per_minute=1e9,
         burst=10**9,
@@ -245,24 +255,21 @@ def compare(args: argparse.Namespace, tokenizer: str, model: str) -> dict[str, f
         max_call_seconds=600,
     )
     config = ServeModelConfig(port=args.port, tokenizer=tokenizer, model=model, limits=limits)
-    start_service(config, make_application(config, find_sources(config)))
-    address = f"http://127.0.0.1:{args.port}"
-    report = {
-        "encode_rate_over_plain": count_rate(address, bodies, args.clients, args.seconds) / plain,
-        **compare_chat(
-            address,
-            model,
-            args.repeats,
-            num_threads=round(config.chat.cpus_per_replica),
-            max_tokens=args.max_tokens,
-        ),
-        "eight_chats_alone_over_together": compare_together(
-            address, max(1, args.repeats // 3), args.max_tokens
-        ),
-    }
-    serve.shutdown()
-    ray.shutdown()
-    return report
+    with serving(config) as address:
+        return {
+            "encode_rate_over_plain": count_rate(address, bodies, args.clients, args.seconds)
+            / plain,
+            **compare_chat(
+                address,
+                model,
+                args.repeats,
+                num_threads=round(config.chat.cpus_per_replica),
+                max_tokens=args.max_tokens,
+            ),
+            "eight_chats_alone_over_together": compare_together(
+                address, max(1, args.repeats // 3), args.max_tokens
+            ),
+        }
 
 
 def main() -> None:
@@ -278,7 +285,6 @@ def main() -> None:
     parser.add_argument("--max-tokens", type=int, default=64)
     parser.add_argument("--port", type=int, default=8123)
     args = parser.parse_args()
-    os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60")
     with tempfile.TemporaryDirectory() as folder:
         for tokenizer, model in zip(args.tokenizers, args.models, strict=True):
             report = compare(

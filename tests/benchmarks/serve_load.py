@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import random
 import time
 from collections import Counter
@@ -30,12 +29,10 @@ from typing import Any
 import aiohttp
 import numpy as np
 import psutil
-import ray
 import serve as serve_benchmark
-from ray import serve
 
 from pipelines.serving.limits import Limits
-from pipelines.serving.run import ServeModelConfig, find_sources, make_application, start_service
+from pipelines.serving.run import ServeModelConfig
 from samtok import SAMTok
 from samtok.masks import decode_rle, encode_rle
 from samtok.words import format_codes
@@ -44,7 +41,6 @@ CAPACITY_SECONDS = 30.0
 CHAT_SHARE, DECODE_SHARE = 0.1, 0.3
 MAX_OPEN = 512
 """Calls that this client keeps open; more would measure the client."""
-PROMPT = "Segment everything red."
 
 
 @dataclass(frozen=True)
@@ -88,7 +84,7 @@ def make_kinds(tokenizer: SAMTok, model: str) -> dict[str, list[Kind]]:
         kinds["decode"].append(Kind("/v1/decode", content, [encode_rle(found)["counts"]]))
     for image in dict.fromkeys(body["image"] for body in serve_benchmark.make_bodies()):
         parts = [
-            {"type": "text", "text": PROMPT},
+            {"type": "text", "text": serve_benchmark.PROMPT},
             {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{image}"}},
         ]
         body = {
@@ -221,19 +217,14 @@ def main() -> None:
     parser.add_argument("--model", default="tiny-chat")
     parser.add_argument("--port", type=int, default=8123)
     args = parser.parse_args()
-    os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60")
-    ray.init(address="local", num_cpus=4, include_dashboard=False)
     limits = Limits(requests_per_minute=1e9, burst=10**9)  # all calls come from one client here
     config = ServeModelConfig(port=args.port, model=args.model, limits=limits)
-    start_service(config, make_application(config, find_sources(config)))
-    address = f"http://127.0.0.1:{args.port}"
     kinds = make_kinds(SAMTok.from_pretrained("tiny"), args.model)
-    kinds["chat"] = asyncio.run(ask_alone(address, kinds["chat"]))
-    capacity = asyncio.run(measure_capacity(address, kinds, limits.max_pending // 2))
-    rate = args.times * capacity
-    tally, memory = asyncio.run(flood(address, kinds, rate, args.seconds))
-    serve.shutdown()
-    ray.shutdown()
+    with serve_benchmark.serving(config) as address:
+        kinds["chat"] = asyncio.run(ask_alone(address, kinds["chat"]))
+        capacity = asyncio.run(measure_capacity(address, kinds, limits.max_pending // 2))
+        rate = args.times * capacity
+        tally, memory = asyncio.run(flood(address, kinds, rate, args.seconds))
     tenth = max(1, len(memory) // 10)
     calls = tally.outcomes.total()
     report = {
