@@ -9,9 +9,10 @@ Examples:
         \"$(base64 -w0 photo.png)\", \"masks\": [{\"polygons\": [[10, 10, 60, 10, 60, 40]]}]}"
 
 POST /v1/encode: an image and masks (COCO RLE, polygons or PNG) to two words each. POST /v1/decode:
-an image and words, or a text with words in it, to masks. POST /v1/chat/completions, with --model:
-a conversation about an image, in OpenAI's form, to a text with its masks, streamed or whole. GET
-/v1/models, /healthz, /readyz, /metrics (Prometheus) and /openapi.json, which describes all of it.
+an image and words, or a text with words in it, to masks. POST /v1/chat/completions: a conversation
+about an image, in OpenAI's form, to a text with its masks, streamed or whole. GET /v1/models,
+/healthz, /readyz, /metrics (Prometheus) and /openapi.json, which describes all of it. Without flags
+it serves the packaged tokenizer and language model, which know scenes; nothing is fetched.
 Requests for one image share one backbone pass, also with later ones while it is in the cache.
 Limits are per request (--limits.…) and, for calls per minute and pending calls, per replica of the
 ingress, of which there is one.

@@ -67,10 +67,11 @@ class ServeModelConfig:
     """tiny (packaged), a folder with config.json and model.safetensors, a published .pth file, or
     models:/NAME@ALIAS of MLflow, found when the service starts or is deployed. Every node must be
     able to read it."""
-    model: str | None = None
+    model: str = "auto"
     """Language model that answers conversations: tiny-chat (packaged; knows scenes only), a folder
-    in hub layout, as jobs/train_sft.py writes, a hub id, or models:/NAME@ALIAS; without it only
-    /v1/encode and /v1/decode answer. Every node must be able to read it."""
+    in hub layout, as jobs/train_sft.py writes, a hub id, or models:/NAME@ALIAS. none: only
+    /v1/encode and /v1/decode answer. auto: tiny-chat beside the tokenizer tiny, none beside any
+    other. Every node must be able to read it."""
     host: str = "127.0.0.1"
     """Address to listen on. Anything but this machine's own needs --api-keys."""
     port: int = 8000
@@ -112,6 +113,14 @@ class ServeModelConfig:
         for name in ("cache_mib", "gpus_per_replica", "batch_wait_ms"):
             at_least(0, name, getattr(self, name))
         above_zero("cpus_per_replica", self.cpus_per_replica)
+
+    @property
+    def chat_model(self) -> str | None:
+        """The language model as it was named, if there is one."""
+        model = self.model
+        if model == "auto":
+            model = "tiny-chat" if self.tokenizer == "tiny" else "none"
+        return None if model == "none" else model
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +185,8 @@ def find_sources(config: ServeModelConfig) -> Sources:
     Raises:
         ConfigError: MLflow does not know one.
     """
-    model = None if config.model is None else find_registered(config.model)
+    named = config.chat_model
+    model = None if named is None else find_registered(named)
     return Sources(find_registered(config.tokenizer), model)
 
 
@@ -186,7 +196,7 @@ def make_application(
     """The service, ready for ``serve.run``."""
     api = ApiSettings(
         model_id=config.tokenizer,
-        chat_model_id=config.model,
+        chat_model_id=config.chat_model,
         limits=config.limits,
         image_origins=config.image_origins,
         key_digests=key_digests,

@@ -81,3 +81,22 @@ def test_a_registered_tokenizer_is_found_at_each_deployment(keys, tmp_path, monk
 def test_what_cannot_be_used_is_named(args, message):
     with pytest.raises(ConfigError, match=message):
         build(args)
+
+
+@pytest.mark.parametrize(
+    ("settings", "model"),
+    [
+        ({}, "tiny-chat"),
+        ({"model": "none"}, None),
+        ({"model": "out/model"}, "out/model"),
+        ({"tokenizer": "out/tokenizer"}, None),
+        ({"tokenizer": "out/tokenizer", "model": "out/model"}, "out/model"),
+    ],
+)
+def test_the_packaged_model_talks_beside_the_packaged_tokenizer(settings, model):
+    application = build({**settings, "host": "127.0.0.1"})
+    api, *bound = application._bound_deployment.init_args
+    assert api.chat_model_id == model
+    assert [a._bound_deployment.name for a in bound if a is not None] == (
+        ["tokenizer"] if model is None else ["tokenizer", "chat"]
+    )
