@@ -9,11 +9,10 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
-from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
-from transformers.utils import is_flash_attn_2_available
+import transformers
 
 from samtok.bucket import SCHEME, download_from_s3
 from samtok.errors import CheckpointError
@@ -21,6 +20,10 @@ from samtok.hub import download_from_hub
 from samtok.mllm.card import write_card
 from samtok.tokenizer.device import choose_device, choose_dtype
 from samtok.words import MASK_START
+
+# Loading its parts takes longer than all else that most processes import: they come when used.
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, ProcessorMixin
 
 PACKAGED: Final = ("tiny-base", "tiny-chat")
 """Models that come with the package."""
@@ -85,7 +88,7 @@ def load_mllm(
     chosen_dtype = choose_dtype(dtype, chosen_device)
     folder = _find_folder(source)
     try:
-        model = AutoModelForImageTextToText.from_pretrained(
+        model = transformers.AutoModelForImageTextToText.from_pretrained(
             folder,
             dtype=chosen_dtype,
             attn_implementation=_choose_attention(chosen_device, chosen_dtype),
@@ -103,7 +106,7 @@ def load_processor(source: str | Path) -> ProcessorMixin:
         CheckpointError: files are missing.
     """
     try:
-        return AutoProcessor.from_pretrained(_find_folder(source))
+        return transformers.AutoProcessor.from_pretrained(_find_folder(source))
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"{source} has no processor that can be loaded: {error}") from error
 
@@ -149,8 +152,9 @@ def save_mllm(mllm: Mllm, folder: str | Path) -> Path:
 
 def _choose_attention(device: torch.device, dtype: torch.dtype) -> str:
     """FlashAttention where it is installed and can run (not run yet), else PyTorch's own."""
-    can_flash = device.type == "cuda" and dtype == torch.bfloat16 and is_flash_attn_2_available()
-    return "flash_attention_2" if can_flash else "sdpa"
+    if device.type != "cuda" or dtype != torch.bfloat16:
+        return "sdpa"
+    return "flash_attention_2" if transformers.utils.is_flash_attn_2_available() else "sdpa"
 
 
 def _find_folder(source: str | Path) -> Path:

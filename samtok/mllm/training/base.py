@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from peft import PeftModel
 from torch import nn
 
 from samtok.errors import CheckpointError
@@ -20,6 +19,9 @@ from samtok.mllm.vocabulary import list_tables
 from samtok.training.optimizers import Optimizers
 from samtok.training.schedule import warm_up_then_cosine
 from samtok.training.sharding import deal_out, replicate, shard, whole, whole_weights
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 
 class LearningModel:

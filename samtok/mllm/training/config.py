@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Literal
 
 from samtok.errors import ConfigError
@@ -40,7 +41,7 @@ class SftConfig:
     words are rows of them."""
     lora_rank: int = 0
     """Rank of LoRA adapters on the linear layers of every part that is not frozen, whose own
-    weights then stay as they are; 0 trains all weights."""
+    weights then stay as they are; 0 trains all weights. Needs the extra samtok[lora]."""
     lora_alpha: int = 16
     """Adapters count alpha / rank times."""
     lora_dropout: float = 0.0
@@ -71,6 +72,10 @@ class SftConfig:
                 )
         if self.lora_rank < 0:
             raise ConfigError(f"lora_rank is {self.lora_rank}; 0 (no LoRA) or more is allowed")
+        if self.lora_rank and find_spec("peft") is None:
+            raise ConfigError(
+                f"lora_rank is {self.lora_rank}, and LoRA needs peft: pip install 'samtok[lora]'"
+            )
         if self.parallel == "fsdp" and self.new_row_rate != 1:
             raise ConfigError(
                 f"new_row_rate is {self.new_row_rate} with parallel fsdp, which deals single rows "

@@ -1,21 +1,23 @@
 """LoRA adapters (arXiv 2106.09685) by peft: put in, merged, or written beside the weights.
 
 Embeddings and head learn in full beside the adapters, as new words need their own rows; they are
-saved with the model's own weights.
+saved with the model's own weights. peft is an extra (`samtok[lora]`).
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
 
 from samtok.mllm.training.config import SftConfig
 from samtok.mllm.training.parts import list_learning_parts, split_parts
 from samtok.mllm.vocabulary import list_tables
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 
 def add_adapters(model: Any, config: SftConfig) -> PeftModel:
@@ -28,6 +30,8 @@ def add_adapters(model: Any, config: SftConfig) -> PeftModel:
     Returns:
         peft's view of the model, for :func:`merge_adapters` and :func:`save_adapters`.
     """
+    from peft import LoraConfig, get_peft_model
+
     parts = split_parts(model)
     wanted = {
         id(layer)

@@ -1,5 +1,7 @@
 """Settings that cannot be used are named."""
 
+import sys
+
 import pytest
 
 from samtok.errors import ConfigError
@@ -20,3 +22,10 @@ from samtok.mllm.training import SftConfig
 def test_bad_settings_are_named(settings, message):
     with pytest.raises(ConfigError, match=message):
         SftConfig(**settings)
+
+
+def test_adapters_ask_for_their_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "peft", None)
+    assert SftConfig().lora_rank == 0
+    with pytest.raises(ConfigError, match=r"pip install 'samtok\[lora\]'"):
+        SftConfig(lora_rank=8)
