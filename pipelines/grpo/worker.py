@@ -82,6 +82,7 @@ class _GrpoLoop(TrainingLoop[GroupBatch]):
         if self.rank == 0:
             ray.get(self.job.controller.begin.remote(first, self._next_prompt))
         gather_items([])  # nobody takes what an earlier training left
+        self._version = -1  # nor are there weights that were published before
         for step in count(first):
             self._publish()
             share: BatchShare = ray.get(
@@ -119,10 +120,17 @@ class _GrpoLoop(TrainingLoop[GroupBatch]):
             quarantine.write_rows(self.job.output, self.trainer.step, self._rejected)
         self._rejected = []
 
+    def measure_start(self, tracker: RunTracker) -> None:
+        """The audit of the model as it came, which later ones are compared with."""
+        self.last_score = self._audit_together(tracker)
+
     def validate(self, tracker: RunTracker) -> float:
         """The audit; the score is gIoU of true masks."""
         step = self.trainer.step
         tracker.log_json(f"responses/step-{step:08d}.json", tabulate_groups(self._shown))
+        return self._audit_together(tracker)
+
+    def _audit_together(self, tracker: RunTracker) -> float:
         if not self.job.num_audited:
             return UNRANKED
         self._publish()

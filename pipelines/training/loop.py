@@ -106,6 +106,9 @@ class TrainingLoop(ABC, Generic[Batch]):
     def after_resume(self) -> None:
         """Whatever is due once, when it is known from which step on the training goes."""
 
+    def measure_start(self, tracker: RunTracker) -> None:
+        """Measure and log the weights that the training starts from; on every worker."""
+
     def before_checkpoint(self) -> None:
         """Whatever is to be written with a checkpoint but not into it; on every worker."""
 
@@ -125,6 +128,8 @@ class TrainingLoop(ABC, Generic[Batch]):
         config, trainer = self.config, self._trainer
         self._resume()
         self.after_resume()
+        if trainer.step == 0:
+            self.measure_start(tracker)
         stream = self._count(self.read())
         throughput = Throughput(trainer.device, config.units)
         progress = ProgressLines(

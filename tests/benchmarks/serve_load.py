@@ -1,6 +1,7 @@
 """The service under more load than it can take: what comes back, and what it costs in memory.
 
     python tests/benchmarks/serve_load.py [--seconds 600] [--times 2.0] [--model tiny-chat]
+    python tests/benchmarks/serve_load.py --times 0.5 --kill-after 200
 
 Starts a local Ray cluster and the service with its usual queue. First some clients, half as many
 as the queue holds, ask one call after the other: that is its capacity. Then calls come by
@@ -13,6 +14,9 @@ themselves, so many times as fast: encode and decode and, one in ten, chat. Prin
 - `memory_growth`: of all processes of the service together, the mean of the last tenth of the time
   over that of the second tenth.
 - `answered_over_capacity`: answers per second, over those of the first part.
+
+With `--kill-after` the tokenizer has two replicas, and one of them is killed so many seconds into
+the load. At less than capacity, `turned_away` and `other` are then the calls that this cost.
 """
 
 from __future__ import annotations
@@ -20,7 +24,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import random
+import signal
 import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -173,7 +179,11 @@ async def measure_capacity(address: str, kinds: dict[str, list[Kind]], clients: 
 
 
 async def flood(
-    address: str, kinds: dict[str, list[Kind]], rate: float, seconds: float
+    address: str,
+    kinds: dict[str, list[Kind]],
+    rate: float,
+    seconds: float,
+    kill_after: float | None,
 ) -> tuple[Tally, list[float]]:
     """Calls at random times, `rate` a second, whatever comes back; and memory every 5 s, MiB."""
     rng, tally, open_calls = random.Random(0), Tally(), set()
@@ -182,6 +192,8 @@ async def flood(
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(address, connector=connector, timeout=timeout) as session:
         began = time.monotonic()
+        if kill_after is not None:
+            asyncio.get_running_loop().call_later(kill_after, kill_replica)
         due = began
         while due < began + seconds:
             await asyncio.sleep(max(0.0, due - time.monotonic()))
@@ -196,6 +208,16 @@ async def flood(
             due += rng.expovariate(rate)
         await asyncio.gather(*list(open_calls))
     return tally, memory
+
+
+def kill_replica() -> None:
+    """End the process of one of the tokenizer's replicas, as the kernel would."""
+    replicas = [
+        process.pid
+        for process in psutil.process_iter(["cmdline"])
+        if (process.info["cmdline"] or [""])[0].startswith("ray::ServeReplica:samtok:tokenizer")
+    ]
+    os.kill(replicas[0], signal.SIGKILL)
 
 
 def measure_memory() -> float:
@@ -214,17 +236,23 @@ def main() -> None:
     )
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--times", type=float, default=2.0)
+    parser.add_argument("--kill-after", type=float)
     parser.add_argument("--model", default="tiny-chat")
     parser.add_argument("--port", type=int, default=8123)
     args = parser.parse_args()
     limits = Limits(requests_per_minute=1e9, burst=10**9)  # all calls come from one client here
-    config = ServeModelConfig(port=args.port, model=args.model, limits=limits)
+    config = ServeModelConfig(
+        port=args.port,
+        model=args.model,
+        limits=limits,
+        num_replicas=1 if args.kill_after is None else 2,
+    )
     kinds = make_kinds(SAMTok.from_pretrained("tiny"), args.model)
     with serve_benchmark.serving(config) as address:
         kinds["chat"] = asyncio.run(ask_alone(address, kinds["chat"]))
         capacity = asyncio.run(measure_capacity(address, kinds, limits.max_pending // 2))
         rate = args.times * capacity
-        tally, memory = asyncio.run(flood(address, kinds, rate, args.seconds))
+        tally, memory = asyncio.run(flood(address, kinds, rate, args.seconds, args.kill_after))
     tenth = max(1, len(memory) // 10)
     calls = tally.outcomes.total()
     report = {

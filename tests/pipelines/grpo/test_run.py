@@ -93,11 +93,12 @@ def iou_by_hand(config, response):
 def test_the_audit_shows_rewards_beside_true_masks(alone):
     config, summary = alone
     of = histories(config, summary)
-    audited = of("audit/g_iou")
-    assert len(audited) == 2
-    assert of("audit/num_left_out") == [1, 1]
-    assert summary.audit_g_iou == pytest.approx(max(audited))
     client = MlflowClient(config.tracking.uri)
+    audits = client.get_metric_history(summary.run_id, "audit/g_iou")
+    assert [audit.step for audit in audits] == [0, 3, 6]
+    assert of("audit/num_left_out") == [1, 1, 1]
+    assert of("audit/reward/total")[0] < of("audit/reward/total")[-1]
+    assert summary.audit_g_iou == pytest.approx(max(audit.value for audit in audits[1:]))
     folder = client.download_artifacts(summary.run_id, "audit")
     table = json.loads((Path(folder) / "step-00000006.json").read_text())
     responses = [dict(zip(table["columns"], line, strict=True)) for line in table["data"]]
