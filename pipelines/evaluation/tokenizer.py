@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+import numpy as np
 import pyarrow as pa
 from ray.data import Dataset
 
@@ -26,6 +27,7 @@ from pipelines.evaluation.images import (
     SceneImages,
 )
 from pipelines.evaluation.measure_stage import MeasureStage, measures_of
+from pipelines.evaluation.overlap_stage import OverlapStage
 from pipelines.evaluation.pictures import Candidates, write_pictures
 from pipelines.evaluation.report import build_sections
 from pipelines.evaluation.sections import as_markdown
@@ -38,6 +40,8 @@ from samtok.metrics.baselines import BASELINES
 from samtok.metrics.image_measures import MeasureConfig
 from samtok.metrics.stability import DEFAULT_NOISE_SIGMA
 from samtok.metrics.tokenizer_report import TokenizerTally
+from samtok.rewards import ExpectedIou
+from samtok.rewards.similarity import EXPECTED_IOU_FILE, ExpectedIouTally
 from samtok.tokenizer import SAMTok
 
 REPORT_FILE: Final = "report.json"
@@ -76,6 +80,10 @@ class EvaluateTokenizerConfig:
     """stability: standard deviation of the noise, in units of 0..255; 0 or more."""
     seed: int = 0
     """stability: seed of directions and noise; 0 or more."""
+    expected_iou: bool = False
+    """Estimate how much two masks overlap, given their first words, and write it as
+    OUTPUT/expected_iou.safetensors. Put beside the tokenizer, it is what --rewards.similarity
+    expected_iou of jobs/train_grpo.py compares words by. Decodes 64 masks or more on each image."""
     panel_masks: int = 6
     """Masks in each of the panel's three columns, worst, median and best; 0 draws none."""
     num_actors: int | None = None
@@ -150,6 +158,9 @@ def run_evaluation(config: EvaluateTokenizerConfig) -> EvaluationSummary:
             candidates.add(row)
             quarantined += row["quarantined"]
             counts.update(images=1, masks=row["num_masks"], crowds=row["num_crowds"])
+    if config.expected_iou:
+        table = estimate_expected_iou(config, source, listing, tokenizer.fingerprint)
+        output.write_bytes(EXPECTED_IOU_FILE, table.to_bytes())
     report = tally.report()
     chosen = candidates.choose(config.panel_masks)
     summary = EvaluationSummary(
@@ -184,6 +195,34 @@ def build_dataset(
         config,
         batch_size=config.images_per_batch,
     )
+
+
+def estimate_expected_iou(
+    config: EvaluateTokenizerConfig, source: ImageSource, listing: Listing, fingerprint: str
+) -> ExpectedIou:
+    """How much masks overlap by their first words, over all images; for the reward soft_matching.
+
+    On each image masks of the other images of its block are decoded beside its own, since what a
+    model gets wrong is some other mask's words.
+    """
+    dataset = stream(
+        listing.blocks,
+        ReadStage(source, IMAGES),
+        OverlapStage,
+        (config.tokenizer,),
+        {"seed": config.seed},
+        config,
+        batch_size=None,
+    )
+    tally = ExpectedIouTally()
+    for block in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
+        for row in block.to_pylist():
+            tally.add_cells(
+                np.array(row["cells"], dtype=np.int64),
+                np.array(row["sums"], dtype=np.float64),
+                np.array(row["counts"], dtype=np.int64),
+            )
+    return tally.estimate(fingerprint)
 
 
 def _write(

@@ -36,7 +36,9 @@ from samtok.rewards import (
     ExpectedIou,
     RewardConfig,
 )
+from samtok.rewards.similarity import EXPECTED_IOU_FILE
 from samtok.tokenizer import SAMTok
+from samtok.tokenizer.checkpoint import find_folder
 from samtok.words import format_codes
 
 STAGE: Final = "train_grpo"
@@ -238,7 +240,7 @@ def load_similarity(config: RewardConfig, source: str, tokenizer: SAMTok) -> Cod
 
     Args:
         config: of the rewards.
-        source: folder of the tokenizer, where its table of expected IoU lies.
+        source: of the tokenizer, beside which its table of expected IoU lies.
         tokenizer: the same, loaded.
 
     Raises:
@@ -246,4 +248,5 @@ def load_similarity(config: RewardConfig, source: str, tokenizer: SAMTok) -> Cod
     """
     if config.similarity == "codebook":
         return CodebookSimilarity(*tokenizer.copy_codebooks())
-    return ExpectedIou.load(source, fingerprint=tokenizer.fingerprint)
+    folder = find_folder(source, (EXPECTED_IOU_FILE,))
+    return ExpectedIou.load(folder, fingerprint=tokenizer.fingerprint)

@@ -12,20 +12,20 @@ from typing import Final
 import numpy as np
 
 from samtok.metrics.segmentation import pairwise_iou
-from samtok.rewards.similarity import ExpectedIou, ExpectedIouTally
+from samtok.rewards.similarity import ExpectedIouTally
 from samtok.tokenizer.image_transform import ImageInput
 from samtok.tokenizer.mask_tokenizer import Masks, SAMTok
 
 _POOL_SIZE: Final = 4096
 
 
-def estimate_expected_iou(
+def tally_overlaps(
     tokenizer: SAMTok,
     images: Iterable[tuple[ImageInput, Masks]],
     *,
     codes_per_image: int = 64,
     seed: int = 0,
-) -> ExpectedIou:
+) -> ExpectedIouTally:
     """Decode codes on images and see how much the masks of each two overlap.
 
     On every image its own masks' codes are decoded, and beside them codes of masks of the images
@@ -49,4 +49,4 @@ def estimate_expected_iou(
         decoded = tokenizer.decode(embeddings, codes).numpy()
         tally.add(codes, pairwise_iou(decoded, decoded))
         pool.extend(own)
-    return tally.estimate(tokenizer.fingerprint)
+    return tally

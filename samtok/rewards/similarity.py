@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from samtok.errors import CheckpointError
 from samtok.words import CODEBOOK_SIZE, MISSING_CODE
@@ -95,15 +95,12 @@ class ExpectedIou:
         looked_up = self.table[predicted[:, None, 0], true[None, :, 0]]
         return np.where(is_same, 1.0, looked_up)
 
-    def save(self, folder: str | Path) -> Path:
-        """Write the table beside a tokenizer; returns its file."""
-        path = Path(folder) / EXPECTED_IOU_FILE
-        save_file(
+    def to_bytes(self) -> bytes:
+        """The file `EXPECTED_IOU_FILE`, safetensors."""
+        return save(
             {"table": np.ascontiguousarray(self.table, dtype=np.float32)},
-            path,
             metadata={"samtok": json.dumps({"fingerprint": self.fingerprint})},
         )
-        return path
 
     @staticmethod
     def load(folder: str | Path, *, fingerprint: str) -> ExpectedIou:
@@ -123,7 +120,8 @@ class ExpectedIou:
                 table = file.get_tensor("table")
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise CheckpointError(
-                f"{path} holds no table of expected IoU ({error}); estimate it first"
+                f"{path} holds no table of expected IoU ({error}); estimate it by "
+                "jobs/evaluate_tokenizer.py --expected-iou, and put it there"
             ) from error
         if made_with != fingerprint:
             raise CheckpointError(
@@ -164,6 +162,16 @@ class ExpectedIouTally:
         for a, b in ((first, second), (second, first)):
             np.add.at(self._sums, (a, b), ious[rows, columns])
             np.add.at(self._counts, (a, b), 1)
+
+    def add_cells(self, cells: np.ndarray, sums: np.ndarray, counts: np.ndarray) -> None:
+        """Add what another tally has seen, by its :meth:`cells`."""
+        self._sums.reshape(-1)[cells] += sums
+        self._counts.reshape(-1)[cells] += counts
+
+    def cells(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What was seen: cells (256 a + b), sums of IoU, and pairs; each of shape (M,)."""
+        (cells,) = np.nonzero(self._counts.reshape(-1))
+        return cells, self._sums.reshape(-1)[cells], self._counts.reshape(-1)[cells]
 
     def estimate(self, fingerprint: str) -> ExpectedIou:
         """The table so far, for the tokenizer of this fingerprint."""

@@ -8,7 +8,7 @@ in container only. Nothing here unpickles code: ``.pth`` files load with ``weigh
 from __future__ import annotations
 
 import json
-from importlib import resources
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -35,20 +35,31 @@ def load_network(source: str | Path, config: TokenizerConfig | None = None) -> T
     Raises:
         CheckpointError: files are missing, unsafe or do not fit the config.
     """
-    if source in PACKAGED:
-        packaged = resources.files("samtok.tokenizer") / "packaged" / str(source)
-        with resources.as_file(packaged) as folder:
-            return _load_folder(folder, config)
-    patterns = (CONFIG_FILE, WEIGHTS_FILE, "*.pth")
-    if str(source).startswith(SCHEME):
-        return _load_folder(download_from_s3(str(source), patterns), config)
     path = Path(source)
-    if path.is_dir():
-        return _load_folder(path, config)
-    if path.is_file():
+    if source not in PACKAGED and path.is_file():
         return _load_weights_file(path, config)
+    return _load_folder(find_folder(source, (CONFIG_FILE, WEIGHTS_FILE, "*.pth")), config)
+
+
+def find_folder(source: str | Path, patterns: Sequence[str]) -> Path:
+    """The folder of a tokenizer, brought to this machine where it lies elsewhere.
+
+    Args:
+        source: see ``SAMTok.from_pretrained``; of a file, the folder that it lies in.
+        patterns: names of the files wanted from elsewhere, with ``*``.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    if source in PACKAGED:
+        return Path(__file__).parent / "packaged" / str(source)
+    if str(source).startswith(SCHEME):
+        return download_from_s3(str(source), patterns)
+    path = Path(source)
+    if path.exists():
+        return path if path.is_dir() else path.parent
     expected = f"{' or '.join(map(repr, PACKAGED))}, a local folder or .pth file, an s3:// folder"
-    return _load_folder(download_from_hub(str(source), patterns, expected=expected), config)
+    return download_from_hub(str(source), patterns, expected=expected)
 
 
 def save_network(network: TokenizerNetwork, folder: str | Path) -> Path:

@@ -14,6 +14,9 @@ from samtok import SAMTok
 from samtok.errors import CheckpointError, ConfigError
 from samtok.metrics.image_measures import MeasureConfig, measure_image
 from samtok.metrics.tokenizer_report import TokenizerTally
+from samtok.rewards import ExpectedIou
+from samtok.rewards.estimation import tally_overlaps
+from samtok.rewards.similarity import ExpectedIouTally
 from samtok.scenes import generate_scene
 
 
@@ -179,3 +182,19 @@ def test_nothing_runs_without_images_or_tokenizer(tmp_path, monkeypatch):
             EvaluateTokenizerConfig(output=str(tmp_path), source="scenes", tokenizer="nowhere")
         )
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.ray
+def test_the_table_of_expected_iou_is_the_librarys(config_for, corpus, good_masks, tmp_path):
+    config = config_for(
+        tmp_path, corpus=str(corpus), tokenizer="tiny", expected_iou=True, baselines=False
+    )
+    run_evaluation(config)
+    tokenizer = SAMTok.from_pretrained("tiny", device="cpu")
+    expected = ExpectedIouTally()
+    for row_group in ((0, 1), (3,), (4, 5)):  # the image of row 2 cannot be read
+        images = [good_masks[row][:2] for row in row_group]
+        expected.add_cells(*tally_overlaps(tokenizer, images).cells())
+    assert expected.num_cells_seen > 50
+    table = ExpectedIou.load(tmp_path, fingerprint=tokenizer.fingerprint).table
+    assert table == pytest.approx(expected.estimate("").table, abs=1e-6)

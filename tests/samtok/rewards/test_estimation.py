@@ -3,13 +3,11 @@
 import numpy as np
 import pytest
 
-from samtok.rewards.estimation import estimate_expected_iou
+from samtok.rewards.estimation import tally_overlaps
 
 
 class RowTokenizer:
     """Stands in for SAMTok: codes (row, column) decode to 4 x 4 pixels there."""
-
-    fingerprint = "rows"
 
     def embed(self, image):
         return image
@@ -37,7 +35,7 @@ def square(y, x):
 def test_masks_of_an_image_and_of_those_before_are_compared():
     image = np.zeros((16, 16, 3), dtype=np.uint8)
     images = [(image, np.stack([square(0, 0), square(2, 0)])), (image, square(0, 2)[None])]
-    table = estimate_expected_iou(RowTokenizer(), images).table
+    table = tally_overlaps(RowTokenizer(), images).estimate("rows").table
     # First image: rows 0 and 2 share 8 of 24 pixels. Second: (0, 2) beside (0, 0) shares 8 of 24,
     # beside (2, 0) 4 of 28, and those two again 8 of 24. The mean of all off the diagonal is
     # (1/3 + 1/3 + 1/7) / 3 = 0.27, and counts once more in each cell.

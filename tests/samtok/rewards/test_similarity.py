@@ -100,6 +100,19 @@ def test_equal_pairs_say_nothing_about_others():
     assert tally.num_cells_seen == 0
 
 
+def test_tallies_add_up():
+    rng = np.random.default_rng(0)
+    whole, parts = ExpectedIouTally(), ExpectedIouTally()
+    for _ in range(3):
+        part = ExpectedIouTally()
+        codes, ious = rng.integers(0, 4, (6, 2)), rng.random((6, 6))
+        for tally in (whole, part):
+            tally.add(codes, (ious + ious.T) / 2)
+        parts.add_cells(*part.cells())
+    assert parts.num_cells_seen == whole.num_cells_seen > 4
+    assert parts.estimate("f").table == pytest.approx(whole.estimate("f").table)
+
+
 def test_the_table_is_looked_up_by_first_words():
     table = np.zeros((256, 256), dtype=np.float32)
     table[1, 2] = table[2, 1] = 0.25
@@ -111,13 +124,14 @@ def test_the_table_is_looked_up_by_first_words():
 
 def test_a_table_lies_beside_its_tokenizer_alone(tmp_path):
     table = np.random.default_rng(0).random((256, 256), dtype=np.float32)
-    ExpectedIou(table=table, fingerprint="abc").save(tmp_path)
+    content = ExpectedIou(table=table, fingerprint="abc").to_bytes()
+    (tmp_path / "expected_iou.safetensors").write_bytes(content)
     loaded = ExpectedIou.load(tmp_path, fingerprint="abc")
     assert np.array_equal(loaded.table, table)
     with pytest.raises(CheckpointError, match="anew"):
         ExpectedIou.load(tmp_path, fingerprint="other")
-    with pytest.raises(CheckpointError, match="estimate it first"):
+    with pytest.raises(CheckpointError, match=r"evaluate_tokenizer\.py --expected-iou"):
         ExpectedIou.load(tmp_path / "none", fingerprint="abc")
     (tmp_path / "expected_iou.safetensors").write_bytes(b"{}")
-    with pytest.raises(CheckpointError, match="estimate it first"):
+    with pytest.raises(CheckpointError, match=r"evaluate_tokenizer\.py --expected-iou"):
         ExpectedIou.load(tmp_path, fingerprint="abc")
