@@ -10,7 +10,8 @@ Examples:
 
 Writes OUTPUT/report.json and report.md (IoU over all, by area and by category; boundary F; the
 first word alone; boxes, polygons and bitmaps beside it; use of the codebooks; stability of the
-words), OUTPUT/panel.png (the worst, median and best masks), usage.png, area.png,
+words), OUTPUT/panel.png (the worst, median and best masks), usage.png, area.png, with
+--expected-iou OUTPUT/expected_iou.safetensors (to be put beside the tokenizer, for GRPO),
 OUTPUT/quarantine/*.parquet (masks that could not be measured and why) and, last,
 OUTPUT/_manifest.json. --config OUTPUT/_manifest.json takes the settings of an earlier run; flags
 beside it win. Exit status: 0 every mask is accounted for and at least one was measured, 2 the

@@ -19,9 +19,9 @@ likelier. --rollouts.max-staleness 1 generates the next batch while this one is 
 --rollouts.max-tries above 1 replaces prompts whose answers are all worth the same. Flags beside a
 preset win.
 
-With --audit-conversations, answers to held-out prompts are decoded at every validation and compared
-with the true masks: gIoU, N-acc and how rewards go along with IoU, so that a reward that is
-cheated shows; the best checkpoint by gIoU is the result.
+With --audit-conversations, answers to held-out prompts are decoded before the first step and at
+every validation, and compared with the true masks: gIoU, N-acc and how rewards go along with IoU,
+so that a reward that is cheated shows; the best checkpoint by gIoU is the result.
 
 Writes OUTPUT/model (hub layout: load with samtok.mllm.load_mllm or transformers; LoRA is merged
 unless --no-merge-lora), OUTPUT/ray_train (the best checkpoint and the last),
