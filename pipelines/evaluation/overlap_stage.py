@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
 import pyarrow as pa
 import torch
 
@@ -14,6 +13,8 @@ from pipelines.image_decoding import open_row_image
 from samtok.errors import InputError
 from samtok.rewards.estimation import tally_overlaps
 from samtok.tokenizer import SAMTok
+from samtok.tokenizer.image_transform import ImageInput
+from samtok.tokenizer.mask_tokenizer import Masks
 
 OVERLAPS: Final = pa.schema(
     [
@@ -51,7 +52,7 @@ class OverlapStage:
         return pa.Table.from_pylist([row], schema=OVERLAPS)
 
 
-def _open_images(table: pa.Table) -> Iterator[tuple[np.ndarray, list[dict[str, Any]]]]:
+def _open_images(table: pa.Table) -> Iterator[tuple[ImageInput, Masks]]:
     for row in table.to_pylist():
         chosen, _ = check_masks(row)
         if not chosen:

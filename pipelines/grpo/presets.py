@@ -12,8 +12,23 @@ GRPO_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
         "responses_per_prompt": 8,
         "prompts_per_lane": 16,
         "max_length": 768,
-        "rollouts": {"max_new_tokens": 48, "prompts_per_call": 16, "max_tries": 2.0},
-        "training": {"num_steps": 200, "learning_rate": 1e-5},
+        "rollouts": {
+            "max_new_tokens": 48,
+            "prompts_per_call": 16,
+            "max_tries": 2.0,
+            "max_staleness": 1,
+        },
+        "rewards": {
+            "weights": ("soft_matching=1", "answer_matching=0", "graded_matching=0"),
+            "similarity": "expected_iou",
+        },
+        "training": {
+            "num_steps": 200,
+            "optimizer": "muon",
+            "learning_rate": 2e-4,
+            "freeze_vision": True,
+            "freeze_projector": True,
+        },
     },
     "lora": {
         "prompts_per_step": 128,
@@ -30,5 +45,5 @@ GRPO_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
         },
     },
 }
-"""tiny: a tiny model of jobs/train_sft.py, on a CPU. lora: hub models, on GPUs. Neither was run
-at length yet."""
+"""tiny: a tiny model of jobs/train_sft.py, on a CPU; exact words are too seldom right to reward it
+by. lora: hub models, on GPUs; not run yet."""
