@@ -79,7 +79,8 @@ class EvaluateTokenizerConfig:
     noise_sigma: float = DEFAULT_NOISE_SIGMA
     """stability: standard deviation of the noise, in units of 0..255; 0 or more."""
     seed: int = 0
-    """stability: seed of directions and noise; 0 or more."""
+    """Of directions and noise of --stability, and of the masks that --expected-iou compares with; 0
+    or more."""
     expected_iou: bool = False
     """Estimate how much two masks overlap, given their first words, and write it as
     OUTPUT/expected_iou.safetensors. Put beside the tokenizer, it is what --rewards.similarity
@@ -143,7 +144,11 @@ def run_evaluation(config: EvaluateTokenizerConfig) -> EvaluationSummary:
     identity = source.identity()
     listing = source.list_blocks(config.limit)
     tokenizer = SAMTok.from_pretrained(config.tokenizer, device="cpu")
-    for stale in (manifest.MANIFEST_FILE, QUARANTINE_FOLDER):  # of an earlier evaluation
+    for stale in (
+        manifest.MANIFEST_FILE,
+        QUARANTINE_FOLDER,
+        EXPECTED_IOU_FILE,
+    ):  # of an earlier one
         output.delete(stale)
     connect()
     tally = TokenizerTally(

@@ -117,10 +117,9 @@ class ServeModelConfig:
     @property
     def chat_model(self) -> str | None:
         """The language model as it was named, if there is one."""
-        model = self.model
-        if model == "auto":
-            model = "tiny-chat" if self.tokenizer == "tiny" else "none"
-        return None if model == "none" else model
+        if self.model == "auto":
+            return "tiny-chat" if self.tokenizer == "tiny" else None
+        return None if self.model == "none" else self.model
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,9 +152,12 @@ def save_mllm(mllm: Mllm, folder: str | Path) -> Path:
 
 def _choose_attention(device: torch.device, dtype: torch.dtype) -> str:
     """FlashAttention where it is installed and can run (not run yet), else PyTorch's own."""
-    if device.type != "cuda" or dtype != torch.bfloat16:
-        return "sdpa"
-    return "flash_attention_2" if transformers.utils.is_flash_attn_2_available() else "sdpa"
+    can_flash = (
+        device.type == "cuda"
+        and dtype == torch.bfloat16
+        and transformers.utils.is_flash_attn_2_available()
+    )
+    return "flash_attention_2" if can_flash else "sdpa"
 
 
 def _find_folder(source: str | Path) -> Path:

@@ -24,11 +24,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import random
-import signal
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -212,22 +211,20 @@ async def flood(
 
 def kill_replica() -> None:
     """End the process of one of the tokenizer's replicas, as the kernel would."""
-    replicas = [
-        process.pid
-        for process in psutil.process_iter(["cmdline"])
-        if (process.info["cmdline"] or [""])[0].startswith("ray::ServeReplica:samtok:tokenizer")
-    ]
-    os.kill(replicas[0], signal.SIGKILL)
+    next(list_processes("ray::ServeReplica:samtok:tokenizer")).kill()
 
 
 def measure_memory() -> float:
     """Resident memory of the service's processes, MiB."""
-    total = 0
+    processes = list_processes("ray::ServeReplica", "ray::ProxyActor", "ray::ServeController")
+    return sum(process.info["memory_info"].rss for process in processes) / 2**20
+
+
+def list_processes(*titles: str) -> Iterator[psutil.Process]:
+    """Processes whose command line begins with one of these, as Ray titles them."""
     for process in psutil.process_iter(["cmdline", "memory_info"]):
-        line = (process.info["cmdline"] or [""])[0]
-        if line.startswith(("ray::ServeReplica", "ray::ProxyActor", "ray::ServeController")):
-            total += process.info["memory_info"].rss
-    return total / 2**20
+        if (process.info["cmdline"] or [""])[0].startswith(titles):
+            yield process
 
 
 def main() -> None:
