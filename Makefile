@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 OUT ?= out
 
 .DEFAULT_GOAL := help
-.PHONY: help install tokenize test check format benchmark clean
+.PHONY: help install tokenize reproduce test check format benchmark clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,6 +25,9 @@ install: $(VENV)/.installed  ## create .venv and install everything, pinned
 
 tokenize: install  ## scenes -> mask words with the packaged tokenizer; prints a table and a picture's path
 	$(BIN)/python jobs/tokenize_corpus.py --source scenes --num-images 200 --split test --tokenizer tiny --reconstruct --output $(OUT)/tokenize
+
+reproduce: install  ## the whole method on built-in scenes, in an hour or so; stopped, it goes on where it was
+	$(BIN)/python jobs/reproduce_method.py --preset laptop --output $(OUT)/reproduce
 
 # Two processes, as most of a test's time is waiting for a cluster to start; a file's tests share one.
 test: install  ## run the tests

@@ -18,7 +18,7 @@ import textwrap
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -459,6 +459,38 @@ def connect_client(config: TrackingConfig) -> MlflowClient:
     from mlflow import MlflowClient
 
     return MlflowClient(tracking_uri=config.uri, registry_uri=config.uri)
+
+
+def read_history(
+    config: TrackingConfig, run_id: str, names: Collection[str]
+) -> dict[str, tuple[list[int], list[float]]]:
+    """Metrics of a run as it was recorded.
+
+    Args:
+        config: where.
+        run_id: of the run.
+        names: of the metrics.
+
+    Returns:
+        Steps, rising, and values of each; the latest value of a step that was logged twice. What
+        was never logged is left out.
+
+    Raises:
+        ConfigError: the server does not answer, or has no such run.
+    """
+    config = resolve_tracking(config)
+    try:
+        client = connect_client(config)
+        logged = [name for name in names if name in client.get_run(run_id).data.metrics]
+        histories = {name: client.get_metric_history(run_id, name) for name in logged}
+    except Exception as error:  # as in check_tracking
+        raise _unusable(config, error, run_id) from error
+    curves = {}
+    for name, history in histories.items():
+        latest = {m.step: m.value for m in sorted(history, key=lambda m: m.timestamp)}
+        steps = sorted(latest)
+        curves[name] = (steps, [latest[step] for step in steps])
+    return curves
 
 
 def _create_run(client: MlflowClient, config: TrackingConfig) -> str:

@@ -1,4 +1,4 @@
-"""Plots of what a tokenizer does: use of its codebooks, and overlap by size of mask.
+"""Plots: use of a tokenizer's codebooks, overlap by size of mask, and figures over training steps.
 
 Figures are drawn without pyplot, whose global state would outlive them.
 
@@ -8,7 +8,7 @@ Letters: D books, K codebook size.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -24,6 +24,7 @@ _DOTS_PER_INCH: Final = 110
 _INK, _PALE, _ACCENT = "#202124", "#9aa0a6", "#1a73e8"
 _SHORT, _LONGER = "-", "--"
 _TWO_WORDS_BITS: Final = 16
+_MARKED_STEPS: Final = 20
 
 
 def usage_plot(histograms: np.ndarray | Sequence[Sequence[int]]) -> Image.Image:
@@ -96,6 +97,33 @@ def iou_by_area_plot(report: TokenizerReport) -> Image.Image:
     axes.set_ylabel("mean IoU")
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     _tidy(axes)
+    return _render(figure)
+
+
+def curves_plot(
+    panels: Mapping[str, Mapping[str, tuple[Sequence[int], Sequence[float]]]],
+) -> Image.Image:
+    """Figures over training steps, a panel each, side by side.
+
+    Args:
+        panels: by title, the lines of a panel; each, by its name, has steps and as many values.
+
+    Returns:
+        RGB picture. A name has the same colour in all panels.
+    """
+    names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
+    figure = Figure(figsize=(3.9 * len(panels), 3.2), layout="constrained")
+    for axes, (title, lines) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+    ):
+        for name, (steps, values) in lines.items():
+            colour = f"C{names.index(name)}"
+            marker = "o" if len(steps) <= _MARKED_STEPS else None
+            axes.plot(steps, values, label=name, color=colour, marker=marker, markersize=4)
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel("step")
+        axes.legend(frameon=False, fontsize=8)
+        _tidy(axes)
     return _render(figure)
 
 

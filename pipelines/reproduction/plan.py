@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -24,6 +24,9 @@ class ReproduceConfig:
     there is continued."""
     ingest_train: str
     """Flags of jobs/ingest_corpus.py for what is learned from."""
+    ingest_val: str = ""
+    """Flags of jobs/ingest_corpus.py for what SFT is validated and GRPO audited on, to choose the
+    best checkpoint; empty: neither is, and the last weights are the result."""
     ingest_test: str
     """Flags of jobs/ingest_corpus.py for what is measured on."""
     train_tokenizer: str = ""
@@ -77,79 +80,115 @@ class Stage:
 
 def plan_stages(config: ReproduceConfig) -> list[Stage]:
     """All stages in order, each after what it reads."""
-    return list(_plan(config, Place.at(config.output)))
+    plan = _Plan(config)
+    return [
+        *plan.make_words(),
+        *plan.build("dialogues", plan.splits, config.build_dialogues),
+        plan.fine_tune(),
+        *(plan.reward() if config.train_grpo else ()),
+        plan.evaluate(),
+    ]
 
 
-def _plan(config: ReproduceConfig, output: Place) -> Iterator[Stage]:
-    def stage(name: str, job: str, more: str, **flags: str | tuple[str, ...]) -> Stage:
+class _Plan:
+    def __init__(self, config: ReproduceConfig) -> None:
+        self.config = config
+        self._output = Place.at(config.output)
+        ingested = {
+            "train": config.ingest_train,
+            "val": config.ingest_val,
+            "test": config.ingest_test,
+        }
+        self.splits = {split: flags for split, flags in ingested.items() if flags}
+        self._tokenizer = config.tokenizer
+        if config.train_tokenizer:
+            self._tokenizer = self._output.uri("tokenizer/tokenizer")
+        self._fine_tuned = self._output.uri("sft/model")
+        self._rewarded = [f"grpo-{seed}" for seed in config.seeds if config.train_grpo]
+
+    def make_words(self) -> Iterator[Stage]:
+        """Corpora, the tokenizer, the words of all masks, and how well they say them."""
+        for split, flags in self.splits.items():
+            yield self._stage(f"corpus-{split}", "ingest_corpus", flags)
+        if self.config.train_tokenizer:
+            corpus = self._output.uri("corpus-train")
+            flags = self.config.train_tokenizer
+            yield self._stage("tokenizer", "train_tokenizer", flags, corpus=corpus)
+        for split in self.splits:
+            yield self._stage(
+                f"words-{split}",
+                "tokenize_corpus",
+                f"--source corpus --reconstruct {self.config.tokenize_corpus}",
+                corpus=self._output.uri(f"corpus-{split}"),
+                tokenizer=self._tokenizer,
+            )
+        yield self._stage(
+            "tokenizer-report",
+            "evaluate_tokenizer",
+            self.config.evaluate_tokenizer,
+            corpus=self._output.uri("corpus-test"),
+            tokenizer=self._tokenizer,
+        )
+
+    def build(self, name: str, splits: Iterable[str], flags: str) -> Iterator[Stage]:
+        """Conversations of each split."""
+        for split in splits:
+            yield self._stage(
+                f"{name}-{split}",
+                "build_dialogues",
+                flags,
+                corpus=self._output.uri(f"corpus-{split}"),
+                words=self._output.uri(f"words-{split}"),
+            )
+
+    def fine_tune(self) -> Stage:
+        return self._stage(
+            "sft",
+            "train_sft",
+            self.config.train_sft,
+            conversations=self._output.uri("dialogues-train"),
+            tokenizer=self._tokenizer,
+            **self._hold_out("validation_conversations", "dialogues"),
+        )
+
+    def reward(self) -> Iterator[Stage]:
+        """What GRPO asks, and GRPO with each seed."""
+        asked = "dialogues"
+        if self.config.build_prompts:
+            asked = "prompts"
+            splits = [split for split in self.splits if split != "test"]
+            yield from self.build(asked, splits, self.config.build_prompts)
+        for name, seed in zip(self._rewarded, self.config.seeds, strict=True):
+            yield self._stage(
+                name,
+                "train_grpo",
+                f"{self.config.train_grpo} --training.seed {seed}",
+                model=self._fine_tuned,
+                conversations=self._output.uri(f"{asked}-train"),
+                tokenizer=self._tokenizer,
+                **self._hold_out("audit_conversations", asked),
+            )
+
+    def evaluate(self) -> Stage:
+        models = tuple(self._output.uri(f"{name}/model") for name in self._rewarded)
+        compared: dict[str, Any] = {"compare_with": models} if models else {}
+        return self._stage(
+            "evaluation",
+            "evaluate_model",
+            f"--blank-image {self.config.evaluate_model}",
+            model=self._fine_tuned,
+            conversations=self._output.uri("dialogues-test"),
+            tokenizer=self._tokenizer,
+            **compared,
+        )
+
+    def _hold_out(self, flag: str, conversations: str) -> dict[str, str]:
+        return {flag: self._output.uri(f"{conversations}-val")} if self.config.ingest_val else {}
+
+    def _stage(self, name: str, job: str, more: str, **flags: str | tuple[str, ...]) -> Stage:
         own = [part for flag, value in flags.items() for part in _spell(flag, value)]
-        split = (*own, "--output", output.uri(name), *shlex.split(more))
+        split = (*own, "--output", self._output.uri(name), *shlex.split(more))
         return Stage(name=name, job=job, flags=split)
-
-    splits = {"train": config.ingest_train, "test": config.ingest_test}
-    for split, flags in splits.items():
-        yield stage(f"corpus-{split}", "ingest_corpus", flags)
-    tokenizer = config.tokenizer
-    if config.train_tokenizer:
-        corpus = output.uri("corpus-train")
-        yield stage("tokenizer", "train_tokenizer", config.train_tokenizer, corpus=corpus)
-        tokenizer = output.uri("tokenizer/tokenizer")
-    for split in splits:
-        yield stage(
-            f"words-{split}",
-            "tokenize_corpus",
-            f"--source corpus --reconstruct {config.tokenize_corpus}",
-            corpus=output.uri(f"corpus-{split}"),
-            tokenizer=tokenizer,
-        )
-    yield stage(
-        "tokenizer-report",
-        "evaluate_tokenizer",
-        config.evaluate_tokenizer,
-        corpus=output.uri("corpus-test"),
-        tokenizer=tokenizer,
-    )
-    for split in splits:
-        yield stage(
-            f"dialogues-{split}",
-            "build_dialogues",
-            config.build_dialogues,
-            corpus=output.uri(f"corpus-{split}"),
-            words=output.uri(f"words-{split}"),
-        )
-    learned = {"conversations": output.uri("dialogues-train"), "tokenizer": tokenizer}
-    yield stage("sft", "train_sft", config.train_sft, **learned)
-    models = [output.uri("sft/model")]
-    rewarded = learned
-    if config.train_grpo and config.build_prompts:
-        yield stage(
-            "prompts",
-            "build_dialogues",
-            config.build_prompts,
-            corpus=output.uri("corpus-train"),
-            words=output.uri("words-train"),
-        )
-        rewarded = {**learned, "conversations": output.uri("prompts")}
-    for seed in config.seeds if config.train_grpo else ():
-        name = f"grpo-{seed}"
-        yield stage(
-            name,
-            "train_grpo",
-            f"{config.train_grpo} --training.seed {seed}",
-            model=models[0],
-            **rewarded,
-        )
-        models.append(output.uri(f"{name}/model"))
-    others: dict[str, Any] = {"compare_with": tuple(models[1:])} if models[1:] else {}
-    yield stage(
-        "evaluation",
-        "evaluate_model",
-        f"--blank-image {config.evaluate_model}",
-        model=models[0],
-        conversations=output.uri("dialogues-test"),
-        tokenizer=tokenizer,
-        **others,
-    )
 
 
 def _spell(flag: str, value: str | tuple[str, ...]) -> tuple[str, ...]:
@@ -173,4 +212,22 @@ REPRODUCTION_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
         "seeds": (0,),
         "evaluate_model": "--limit 2 --generation.max-new-tokens 8",
     },
+    "laptop": {
+        "ingest_train": "--source scenes --num-images 6000",
+        "ingest_val": "--source scenes --split val --num-images 100",
+        "ingest_test": "--source scenes --split test --num-images 150",
+        "build_dialogues": (
+            "--weights.region-captioning 2 --weights.grounded-conversation 0.6 "
+            "--weights.scene-graph 2.5"
+        ),
+        "train_sft": "--preset tiny --model tiny-base --num-workers 2 --validate-every 400",
+        "build_prompts": (
+            "--weights.region-captioning 0 --weights.region-vqa 0 "
+            "--weights.grounded-conversation 0 --weights.scene-graph 0 "
+            "--weights.interactive-segmentation 0"
+        ),
+        "train_grpo": "--preset tiny --training.num-steps 60 --audit-size 300",
+        "evaluate_model": "--limit 300",
+    },
 }
+"""smoke: runs through everything, teaches nothing. laptop: teaches, on two CPU cores."""

@@ -11,6 +11,7 @@ from typing import Any, Final
 from markdown_it import MarkdownIt
 
 from pipelines import manifest
+from pipelines.reproduction.curves import CURVES_FOLDER
 from pipelines.reproduction.plan import Stage
 from pipelines.storage import Place
 from samtok.errors import CheckpointError
@@ -68,6 +69,9 @@ def _build(output: Place, stages: Sequence[Stage], seconds: Mapping[str, float])
     yield _compare(_read(output, "evaluation/report.json")["reports"])
     for name in _list_pictures(output, "evaluation"):
         yield f"![answers and their masks]({name})"
+    if curves := _list_pictures(output, CURVES_FOLDER):
+        yield "## How they learned"
+        yield from (f"![figures over training steps]({name})" for name in curves)
     yield "## Two words for a mask"
     yield _include(output, "tokenizer-report/report.md")
     for name in _list_pictures(output, "tokenizer-report"):

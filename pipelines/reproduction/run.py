@@ -19,6 +19,7 @@ from rich.console import Console
 
 from pipelines import manifest
 from pipelines.cluster import connect
+from pipelines.reproduction.curves import draw_curves
 from pipelines.reproduction.plan import TRACKED_JOBS, ReproduceConfig, Stage, plan_stages
 from pipelines.reproduction.report import HTML_FILE, MARKDOWN_FILE, write_report
 from pipelines.storage import Place
@@ -71,6 +72,8 @@ def run_reproduction(config: ReproduceConfig) -> ReproductionSummary:
                 output, _STAGES_FILE, {"run_id": tracker.run_id, "finished": finished}
             )
         seconds_of = {stage.name: finished[stage.name]["seconds"] for stage in stages}
+        if tracking.enabled:
+            draw_curves(output, stages, tracking)
         markdown = write_report(output, stages, seconds_of)
         tracker.log_text(MARKDOWN_FILE, markdown)
         tracker.log_metrics({f"seconds/{name}": s for name, s in seconds_of.items()}, step=0)

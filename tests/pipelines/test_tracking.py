@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pipelines.tracking import RunTracker, TrackingConfig, check_tracking
+from pipelines.tracking import RunTracker, TrackingConfig, check_tracking, read_history
 from samtok.errors import ConfigError
 
 pytestmark = pytest.mark.timeout(300)
@@ -198,6 +198,22 @@ def test_runs_continue_and_nest(config):
     assert client_of(config).get_run(child.run_id).data.tags["mlflow.parentRunId"] == run_id
     with pytest.raises(ConfigError, match="no run 0123"):
         RunTracker.open(config, "0123")
+
+
+def test_the_history_of_a_metric_has_one_value_for_each_step(config):
+    """A training that was resumed logs some steps again."""
+    run = RunTracker.open(config)
+    for step, loss in ((2, 5.0), (10, 4.0), (20, 3.0)):
+        run.log_metrics({"loss": loss}, step=step)
+    run.close()
+    time.sleep(0.01)  # the latest value is that of the latest time
+    again = RunTracker.open(config, run.run_id)
+    again.log_metrics({"loss": 2.5}, step=20)
+    again.finish()
+    history = read_history(config, run.run_id, ("loss", "never_logged"))
+    assert history == {"loss": ([2, 10, 20], [5.0, 4.0, 2.5])}
+    with pytest.raises(ConfigError, match="no run 0123"):
+        read_history(config, "0123", ("loss",))
 
 
 def test_another_process_feeds_the_same_run(tmp_path, monkeypatch):

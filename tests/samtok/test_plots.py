@@ -59,3 +59,17 @@ def test_iou_by_area_shows_the_means_of_filled_bins(drawn):
     assert lines["box on a 16 x 16 grid (16 bits)"].get_linestyle() == "-"
     labels = [tick.get_text() for tick in axes.get_xticklabels()]
     assert labels == ["< 64\n2 masks", "< 16,384\n1 masks"]
+
+
+def test_a_line_has_the_same_colour_in_all_panels_it_is_in(drawn):
+    panels = {
+        "reward": {"seed 0": ([1, 2, 3], [0.1, 0.2, 0.4]), "seed 1": ([1, 2], [0.3, 0.5])},
+        "held-out gIoU": {"seed 1": ([0, 20], [0.70, 0.75])},
+    }
+    plots.curves_plot(panels)
+    reward, held_out = drawn[0].axes
+    assert [axes.get_title() for axes in drawn[0].axes] == ["reward", "held-out gIoU"]
+    first, second = reward.get_lines()
+    assert (list(first.get_xdata()), list(first.get_ydata())) == ([1, 2, 3], [0.1, 0.2, 0.4])
+    (other,) = held_out.get_lines()
+    assert other.get_color() == second.get_color() != first.get_color()

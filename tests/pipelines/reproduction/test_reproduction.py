@@ -6,6 +6,7 @@ import mlflow
 import pytest
 from PIL import Image
 
+from pipelines.reproduction import curves
 from pipelines.reproduction import run as run_module
 from pipelines.reproduction.plan import (
     REPRODUCTION_PRESETS,
@@ -16,6 +17,7 @@ from pipelines.reproduction.plan import (
 from pipelines.reproduction.report import write_report
 from pipelines.reproduction.run import run_reproduction
 from pipelines.storage import Place
+from pipelines.tracking import RunTracker
 from pipelines.tracking_config import TrackingConfig
 from samtok.errors import CheckpointError, ConfigError
 from tests.commands import parse_job
@@ -60,9 +62,50 @@ def test_grpo_may_ask_other_questions_than_fine_tuning(tmp_path):
     others = "--weights.referring-segmentation 3 --weights.scene-graph 0"
     config = ReproduceConfig(output=str(tmp_path), **{**SMOKE, "build_prompts": others})
     by_name = {s.name: parse_job(s.job, list(s.flags)) for s in plan_stages(config)}
-    assert by_name["prompts"].weights.referring_segmentation == 3
-    assert by_name["grpo-0"].conversations == (f"{tmp_path}/prompts",)
+    assert by_name["prompts-train"].weights.referring_segmentation == 3
+    assert by_name["grpo-0"].conversations == (f"{tmp_path}/prompts-train",)
     assert by_name["sft"].conversations == (f"{tmp_path}/dialogues-train",)
+
+
+def test_the_laptops_stages_are_read_by_their_jobs_and_hold_out_what_checkpoints_are_chosen_by(
+    tmp_path,
+):
+    config = ReproduceConfig(output=str(tmp_path), **REPRODUCTION_PRESETS["laptop"])
+    by_name = {s.name: parse_job(s.job, list(s.flags)) for s in plan_stages(config)}
+    assert by_name["corpus-val"].split == "val"
+    assert by_name["sft"].validation_conversations == (f"{tmp_path}/dialogues-val",)
+    for seed in (0, 1, 2):
+        grpo = by_name[f"grpo-{seed}"]
+        assert grpo.audit_conversations == f"{tmp_path}/prompts-val"
+        assert grpo.conversations == (f"{tmp_path}/prompts-train",)
+    assert by_name["evaluation"].conversations == f"{tmp_path}/dialogues-test"
+    assert "prompts-test" not in by_name
+
+
+def test_curves_are_those_of_the_stages_runs(tmp_path, monkeypatch):
+    tracking = TrackingConfig(uri=f"sqlite:///{tmp_path}/mlflow.db")
+    drawn = []
+    monkeypatch.setattr(
+        curves, "curves_plot", lambda panels: drawn.append(panels) or Image.new("RGB", (8, 8))
+    )
+    place = Place.at(str(tmp_path))
+    stages = []
+    for name, metric in (("sft", "loss"), ("grpo-0", "audit/g_iou"), ("grpo-1", "audit/g_iou")):
+        job = "train_sft" if name == "sft" else "train_grpo"
+        stages.append(Stage(name=name, job=job, flags=()))
+        with RunTracker.open(tracking) as run:
+            run.log_metrics({metric: len(stages)}, step=5)
+        written = {"summary": {"run_id": run.run_id}}
+        place.write_bytes(f"{name}/_manifest.json", json.dumps(written).encode())
+    stages.append(Stage(name="evaluation", job="evaluate_model", flags=()))
+
+    curves.draw_curves(place, stages, tracking)
+
+    assert drawn == [
+        {"loss, nats per answer token": {"loss": ([5], [1.0])}},
+        {"held-out gIoU": {"grpo-0": ([5], [2.0]), "grpo-1": ([5], [3.0])}},
+    ]
+    assert place.list_files("curves") == ["curves/train_grpo.png", "curves/train_sft.png"]
 
 
 def test_a_seed_given_twice_is_refused(tmp_path):
@@ -121,6 +164,7 @@ def test_the_page_compares_models_and_holds_all_reports(tmp_path):
     place.write_bytes("evaluation/report.md", b"# Evaluation\n\n## Cats <b>\n")
     place.write_bytes("evaluation/answers-x.png", b"")
     place.write_bytes("tokenizer-report/report.md", b"# Tokenizer\n")
+    place.write_bytes("curves/train_sft.png", b"")
 
     markdown = write_report(place, stages, {"sft": 90.0, "evaluation": 30.0})
 
@@ -133,6 +177,7 @@ def test_the_page_compares_models_and_holds_all_reports(tmp_path):
     assert "<td>0.750 ± 0.071</td>" in page
     assert "Cats &lt;b&gt;" in page
     assert 'src="evaluation/answers-x.png"' in page
+    assert 'src="curves/train_sft.png"' in page
 
     (tmp_path / "tokenizer-report/report.md").unlink()
     with pytest.raises(CheckpointError, match=r"report.md is gone"):
