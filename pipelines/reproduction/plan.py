@@ -220,14 +220,17 @@ REPRODUCTION_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
             "--weights.region-captioning 2 --weights.grounded-conversation 0.6 "
             "--weights.scene-graph 2.5"
         ),
-        "train_sft": "--preset tiny --model tiny-base --num-workers 2 --validate-every 400",
+        "train_sft": (
+            "--preset tiny --model tiny-base --num-workers 2 "
+            "--training.num-steps 1500 --validate-every 500"
+        ),
         "build_prompts": (
             "--weights.region-captioning 0 --weights.region-vqa 0 "
             "--weights.grounded-conversation 0 --weights.scene-graph 0 "
             "--weights.interactive-segmentation 0"
         ),
         "train_grpo": "--preset tiny --training.num-steps 60 --audit-size 300",
-        "evaluate_model": "--limit 300",
+        "evaluate_model": "--limit 520",
     },
 }
 """smoke: runs through everything, teaches nothing. laptop: teaches, on two CPU cores."""
