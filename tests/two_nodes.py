@@ -8,9 +8,10 @@ import socket
 import subprocess
 import sys
 import time
+from functools import cached_property
 from pathlib import Path
 
-from ray.job_submission import JobStatus, JobSubmissionClient
+from ray.job_submission import JobSubmissionClient
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -52,8 +53,9 @@ class TwoNodes:
         )
 
     def start_second(self):
-        """Another node of two logical CPUs."""
-        self._start("second", "--address", f"127.0.0.1:{self._gcs}")
+        """Another node of two logical CPUs, unless it is there."""
+        if "second" not in self._nodes:
+            self._start("second", "--address", f"127.0.0.1:{self._gcs}")
 
     def kill_second(self):
         """As if its machine were switched off."""
@@ -78,13 +80,25 @@ class TwoNodes:
 
     def stop_job(self, name):
         """Stop a submitted job, and return once it has ended; as `ray job stop`, but at once."""
-        headers = {"Authorization": f"Bearer {self.environment['RAY_AUTH_TOKEN']}"}
-        client = JobSubmissionClient(self.address, headers=headers)
-        assert client.stop_job(name)
-        deadline = time.monotonic() + 120
-        while client.get_job_status(name) != JobStatus.STOPPED:
-            assert time.monotonic() < deadline, client.get_job_logs(name)
+        assert self._jobs.stop_job(name)
+        assert self.wait_for_job(name, timeout=120) == "STOPPED"
+
+    def wait_for_job(self, name, timeout):
+        """How a submitted job ended."""
+        deadline = time.monotonic() + timeout
+        while not (status := self._jobs.get_job_status(name)).is_terminal():
+            assert time.monotonic() < deadline, self.read_log(name)
             time.sleep(0.1)
+        return status.value
+
+    def read_log(self, name):
+        """What a submitted job has printed."""
+        return self._jobs.get_job_logs(name)
+
+    @cached_property
+    def _jobs(self):
+        headers = {"Authorization": f"Bearer {self.environment['RAY_AUTH_TOKEN']}"}
+        return JobSubmissionClient(self.address, headers=headers)
 
     def _start(self, name, *flags):
         log = self._folder / f"{name}.log"

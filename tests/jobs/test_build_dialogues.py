@@ -35,8 +35,8 @@ def test_help_teaches(run):
         (["--wieghts.scene-graph", "1"], "--wieghts.scene-graph"),
     ],
 )
-def test_bad_settings_are_one_message(run, arguments, message):
-    shown = run(*FOLDERS, *arguments)
+def test_bad_settings_are_one_message(check_job, arguments, message):
+    shown = check_job("build_dialogues", *FOLDERS, *arguments)
     assert shown.returncode == 2
     assert message in " ".join((shown.stdout + shown.stderr).split())
     assert "Traceback" not in shown.stdout + shown.stderr

@@ -35,8 +35,8 @@ def test_dry_run_says_what_it_takes_and_runs_nothing(run, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_bad_settings_are_one_message(run):
-    shown = run("--source", "corpus", "--corpus", "nowhere", "--output", "x")
+def test_bad_settings_are_one_message(check_job):
+    shown = check_job("embed_corpus", "--source", "corpus", "--corpus", "nowhere", "--output", "x")
     assert shown.returncode == 2
     assert "make it with jobs/ingest_corpus.py" in " ".join(shown.stdout.split())
     assert "Traceback" not in shown.stdout + shown.stderr

@@ -39,9 +39,9 @@ def test_help_teaches(run):
         ([], "nothing is at 'nowhere'"),
     ],
 )
-def test_bad_settings_are_one_message(run, arguments, message):
+def test_bad_settings_are_one_message(check_job, arguments, message):
     given = [] if message == "--conversations" else ["--conversations", "nowhere"]
-    shown = run("--model", "nowhere", "--output", "x", *given, *arguments)
+    shown = check_job("evaluate_model", "--model", "nowhere", "--output", "x", *given, *arguments)
     assert shown.returncode == 2
     assert message in " ".join((shown.stdout + shown.stderr).split())
     assert "Traceback" not in shown.stdout + shown.stderr

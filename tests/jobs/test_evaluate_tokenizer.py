@@ -27,8 +27,8 @@ def test_help_teaches(run):
         (["--output", "x", "--source", "scenes", "--tokenizer", "nowhere"], "nothing is at"),
     ],
 )
-def test_bad_settings_are_one_message(run, arguments, message):
-    shown = run(*arguments)
+def test_bad_settings_are_one_message(check_job, arguments, message):
+    shown = check_job("evaluate_tokenizer", *arguments)
     assert shown.returncode == 2
     assert message in " ".join((shown.stdout + shown.stderr).split())
     assert "Traceback" not in shown.stdout + shown.stderr

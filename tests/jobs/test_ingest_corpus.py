@@ -25,8 +25,8 @@ def test_help_teaches(run):
         (["--source", "scenes", "--output", "x", "--num-workers", "0"], "--num-workers is 0"),
     ],
 )
-def test_bad_settings_are_one_message(run, arguments, message):
-    shown = run(*arguments)
+def test_bad_settings_are_one_message(check_job, arguments, message):
+    shown = check_job("ingest_corpus", *arguments)
     assert shown.returncode == 2
     assert message in " ".join((shown.stdout + shown.stderr).split())
     assert "Traceback" not in shown.stdout + shown.stderr

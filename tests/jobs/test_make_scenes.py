@@ -24,8 +24,8 @@ def test_it_writes_the_set_shows_a_picture_and_prints_the_counts(run, tmp_path):
         assert min(picture.size) > 500
 
 
-def test_a_wrong_setting_ends_in_one_line_that_names_it(run, tmp_path):
-    done = run("--output", tmp_path / "out", "--height", 5)
+def test_a_wrong_setting_ends_in_one_line_that_names_it(check_job, tmp_path):
+    done = check_job("make_scenes", "--output", tmp_path / "out", "--height", 5)
     assert done.returncode == 2
     assert done.stdout.splitlines() == ["error: scene height is 5; allowed is 32 to 4096 pixels"]
     assert "Traceback" not in done.stderr

@@ -17,8 +17,8 @@ def test_help_teaches(run):
         assert text in shown.stdout
 
 
-def test_bad_settings_are_one_message(run, tmp_path):
-    shown = run("--output", tmp_path / "out", "--num-workers", "3")
+def test_bad_settings_are_one_message(check_job, tmp_path):
+    shown = check_job("pretrain_tiny_base", "--output", tmp_path / "out", "--num-workers", "3")
     assert shown.returncode == 2
     assert "3 workers" in shown.stdout + shown.stderr
     assert "Traceback" not in shown.stderr

@@ -36,8 +36,8 @@ def test_help_teaches(run):
         (["--limits.max-masks", "0"], "--limits.max-masks is 0; it must be above 0"),
     ],
 )
-def test_bad_settings_are_one_message(run, arguments, message):
-    shown = run(*arguments)
+def test_bad_settings_are_one_message(check_job, arguments, message):
+    shown = check_job("serve_model", *arguments)
     assert shown.returncode == 2
     assert message in " ".join((shown.stdout + shown.stderr).split())
     assert "Traceback" not in shown.stdout + shown.stderr

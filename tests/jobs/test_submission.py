@@ -8,34 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.storage import Place
-from tests.two_nodes import TwoNodes
 
 NUM_IMAGES = 60
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    nodes = TwoNodes(tmp_path_factory.mktemp("nodes"))
-    try:
-        nodes.start_head()
-        nodes.start_second()
-        yield nodes
-    finally:
-        nodes.stop()
-
-
-@pytest.fixture(scope="module")
-def submit(cluster):
-    """Sends a job of this checkout, or any command, and gives the finished `ray job submit`."""
-
-    def send(*command, flags=(), **environment):
-        return cluster.run(
-            *("ray", "job", "submit", "--address", cluster.address, "--working-dir", "."),
-            *(*flags, "--", *command),
-            **environment,
-        )
-
-    return send
 
 
 def tokenize(output, tokenizer):

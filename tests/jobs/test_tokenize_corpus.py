@@ -29,8 +29,8 @@ def test_help_teaches(run):
         (["--source", "voc", "--output", "x"], "voc"),
     ],
 )
-def test_bad_settings_are_one_message(run, arguments, message):
-    shown = run(*arguments)
+def test_bad_settings_are_one_message(check_job, arguments, message):
+    shown = check_job("tokenize_corpus", *arguments)
     assert shown.returncode == 2
     assert message in " ".join((shown.stdout + shown.stderr).split())
     assert "Traceback" not in shown.stdout + shown.stderr

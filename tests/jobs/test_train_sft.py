@@ -30,8 +30,10 @@ def test_help_teaches(run):
         ),
     ],
 )
-def test_bad_settings_are_one_message(run, arguments, message, tmp_path):
-    shown = run(*arguments, MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/mlflow.db")
+def test_bad_settings_are_one_message(check_job, arguments, message, tmp_path):
+    shown = check_job(
+        "train_sft", *arguments, MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/mlflow.db"
+    )
     assert shown.returncode == 2
     assert message in shown.stdout + shown.stderr
     assert "Traceback" not in shown.stderr
