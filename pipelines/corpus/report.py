@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from rich.table import Table
 
-from pipelines.corpus.progress import MIN_SECONDS_FOR_RATES
 from pipelines.corpus.run import RunSummary
+from pipelines.progress import MIN_SECONDS_FOR_RATES
 from samtok.metrics.codebook import usage_from_histogram
 from samtok.metrics.segmentation import AREA_BINS
 from samtok.tasks import TASK_NAMES

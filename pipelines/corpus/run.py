@@ -19,8 +19,8 @@ from pipelines import manifest
 from pipelines.cluster import connect
 from pipelines.corpus.commits import Figures, Ledger, add_figures
 from pipelines.corpus.index import prepare_index
-from pipelines.corpus.progress import Progress
 from pipelines.corpus.records import Index, Listing
+from pipelines.progress import Progress
 from pipelines.storage import Place
 from samtok.errors import CheckpointError
 
@@ -142,7 +142,7 @@ def run_blocks(
         images_embedded_now=figures.num_embedded - before.num_embedded,
         seconds=time.monotonic() - began,
         seconds_streaming=progress.seconds_streaming,
-        images_streamed=progress.images_streamed,
+        images_streamed=progress.rows_streamed,
         items_streamed=progress.items_streamed,
         num_texts_listed=index.num_texts,
     )

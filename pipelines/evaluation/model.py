@@ -34,6 +34,7 @@ from pipelines.evaluation.model_pictures import Samples, draw_pictures
 from pipelines.evaluation.model_tables import ModelSummary
 from pipelines.evaluation.streaming import ReadStage, stream
 from pipelines.evaluation.variants import Variant, list_variants
+from pipelines.progress import Progress
 from pipelines.storage import Place
 from pipelines.tracking import RunTracker, check_tracking
 from samtok.errors import ConfigError
@@ -120,8 +121,14 @@ def _evaluate(
     began = time.monotonic()
     rows: list[dict[str, Any]] = []
     dataset = build_dataset(config, variant, source, listing)
-    for block in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
-        rows += block.to_pylist()
+    verb = f"asking {variant.name}"
+    with Progress(
+        listing.num_conversations, verb=verb, rows="conversations", items="answers"
+    ) as progress:
+        for block in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
+            answered = block.to_pylist()
+            progress.advance(len(answered), sum(len(row["answers"]) for row in answered))
+            rows += answered
     rows.sort(key=lambda row: row["conversation_id"])  # whatever came back first
     tally, samples = ModelTally(_choose_language(config)), Samples(config.samples)
     for row in rows:

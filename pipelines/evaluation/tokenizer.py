@@ -33,6 +33,7 @@ from pipelines.evaluation.report import build_sections
 from pipelines.evaluation.sections import as_markdown
 from pipelines.evaluation.streaming import ReadStage, stream
 from pipelines.evaluation.summary import EvaluationSummary
+from pipelines.progress import Progress
 from pipelines.setting_checks import above_zero, at_least
 from pipelines.storage import Place
 from samtok.errors import ConfigError
@@ -157,12 +158,15 @@ def run_evaluation(config: EvaluateTokenizerConfig) -> EvaluationSummary:
     counts: Counter[str] = Counter()
     candidates, quarantined = Candidates(), []
     dataset = build_dataset(config, source, listing)
-    for block in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
-        for row in block.to_pylist():
-            tally.add(measures_of(row), row["categories"])
-            candidates.add(row)
-            quarantined += row["quarantined"]
-            counts.update(images=1, masks=row["num_masks"], crowds=row["num_crowds"])
+    with Progress(listing.num_images, verb="measuring") as progress:
+        for block in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
+            rows = block.to_pylist()
+            for row in rows:
+                tally.add(measures_of(row), row["categories"])
+                candidates.add(row)
+                quarantined += row["quarantined"]
+                counts.update(images=1, masks=row["num_masks"], crowds=row["num_crowds"])
+            progress.advance(len(rows), sum(row["num_masks"] for row in rows))
     if config.expected_iou:
         table = estimate_expected_iou(config, source, listing, tokenizer.fingerprint)
         output.write_bytes(EXPECTED_IOU_FILE, table.to_bytes())
@@ -220,13 +224,18 @@ def estimate_expected_iou(
         batch_size=None,
     )
     tally = ExpectedIouTally()
-    for block in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
-        for row in block.to_pylist():
-            tally.add_cells(
-                np.array(row["cells"], dtype=np.int64),
-                np.array(row["sums"], dtype=np.float64),
-                np.array(row["counts"], dtype=np.int64),
-            )
+    with Progress(
+        listing.num_images, verb="estimating expected IoU", items="pairs of words"
+    ) as progress:
+        for block in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
+            rows = block.to_pylist()
+            for row in rows:
+                tally.add_cells(
+                    np.array(row["cells"], dtype=np.int64),
+                    np.array(row["sums"], dtype=np.float64),
+                    np.array(row["counts"], dtype=np.int64),
+                )
+            progress.advance(len(rows), sum(sum(row["counts"]) for row in rows))
     return tally.estimate(fingerprint)
 
 

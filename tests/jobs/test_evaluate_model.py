@@ -1,6 +1,7 @@
 """The command: what people type, and what it says back."""
 
 import json
+import re
 from functools import partial
 
 import pytest
@@ -67,6 +68,8 @@ def test_tables_pictures_and_settings_to_run_again(
     assert shown.returncode == 0, shown.stdout + shown.stderr
     for text in ("referring segmentation", "g iou", "image blanked", "triplet recall", "picture: "):
         assert text in shown.stdout
+    for name in ("model", "image blanked"):
+        assert re.search(rf"asking {name}: (\d+) of \1 conversations", shown.stderr)
     again = run(
         *("--config", tmp_path / "one" / "_manifest.json", "--output", tmp_path / "two"),
         "--tracking.no-enabled",

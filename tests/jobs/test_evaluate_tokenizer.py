@@ -46,6 +46,7 @@ def test_tables_pictures_and_settings_to_run_again(
     assert shown.returncode == 0, shown.stdout + shown.stderr
     for text in ("two words", "box on a 16 x 16 grid", "perplexity", "mean boundary F", "dilate"):
         assert text in shown.stdout
+    assert "measuring: 6 of 6 images" in shown.stderr
     pictures = [line for line in shown.stdout.splitlines() if line.startswith("picture: ")]
     assert all(Path(line.removeprefix("picture: ")).stat().st_size > 1000 for line in pictures)
     assert len(pictures) == 3

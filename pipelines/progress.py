@@ -1,4 +1,4 @@
-"""Progress of a job over images: a bar for people, a line now and then for logs."""
+"""Progress of a job over the rows of its input: a bar for people, a line now and then for logs."""
 
 from __future__ import annotations
 
@@ -24,28 +24,37 @@ MIN_SECONDS_FOR_RATES: Final = 2.0
 
 
 class Progress:
-    """Counts finished images and what they give, and shows both per second.
+    """Counts finished rows and what they give, and shows both per second.
 
-    Rates are those of this run; the first block's images are left out of them, as they carry the
+    Rates are those of this run; the first block's rows are left out of them, as they carry the
     start-up of the actors.
 
     Args:
-        total: images of the corpus.
-        done: images finished by earlier runs.
-        verb: what is done to images.
-        items: what an image gives, in the plural.
+        total: rows of the input.
+        done: rows finished by earlier runs.
+        verb: what is done to them.
+        rows: what a row is, in the plural.
+        items: what a row gives, in the plural.
     """
 
     def __init__(
-        self, total: int, *, done: int = 0, verb: str = "tokenizing", items: str = "masks"
+        self,
+        total: int,
+        *,
+        done: int = 0,
+        verb: str = "tokenizing",
+        rows: str = "images",
+        items: str = "masks",
     ) -> None:
+        self._verb = verb
+        self._rows = rows
         self._items = items
         self._total = total
         self._done = done
         self._first: float | None = None
         self._last = 0.0
         self._last_line = 0.0
-        self.images_streamed = 0
+        self.rows_streamed = 0
         self.items_streamed = 0
         self._bar: Bar | None = None
         if sys.stderr.isatty():
@@ -53,7 +62,7 @@ class Progress:
                 TextColumn(verb),
                 BarColumn(),
                 MofNCompleteColumn(),
-                TextColumn("images  {task.fields[rates]}"),
+                TextColumn(rows + "  {task.fields[rates]}"),
                 TimeRemainingColumn(),
                 console=Console(stderr=True),
             )
@@ -78,26 +87,27 @@ class Progress:
         """From the first finished block to the last."""
         return self._last - self._first if self._first is not None else 0.0
 
-    def advance(self, num_images: int, num_items: int) -> None:
+    def advance(self, num_rows: int, num_items: int) -> None:
         """Count a finished block."""
         now = time.monotonic()
-        self._done += num_images
+        self._done += num_rows
         self._last = now
         if self._first is None:
             self._first = now
         else:
-            self.images_streamed += num_images
+            self.rows_streamed += num_rows
             self.items_streamed += num_items
         rates = self._rates()
         if self._bar is not None:
             self._bar.update(self._task, completed=self._done, rates=rates)
         elif now - self._last_line >= _SECONDS_BETWEEN_LINES or self._done == self._total:
             self._last_line = now
-            print(f"{self._done} of {self._total} images  {rates}", file=sys.stderr, flush=True)  # noqa: T201
+            line = f"{self._verb}: {self._done} of {self._total} {self._rows}  {rates}"
+            print(line, file=sys.stderr, flush=True)  # noqa: T201
 
     def _rates(self) -> str:
         seconds = self.seconds_streaming
         if seconds < MIN_SECONDS_FOR_RATES:
             return ""
-        images, items = self.images_streamed / seconds, self.items_streamed / seconds
-        return f"{images:.1f} images/s  {items:.1f} {self._items}/s"
+        rows, items = self.rows_streamed / seconds, self.items_streamed / seconds
+        return f"{rows:.1f} {self._rows}/s  {items:.1f} {self._items}/s"
