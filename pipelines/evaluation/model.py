@@ -121,10 +121,8 @@ def _evaluate(
     began = time.monotonic()
     rows: list[dict[str, Any]] = []
     dataset = build_dataset(config, variant, source, listing)
-    verb = f"asking {variant.name}"
-    with Progress(
-        listing.num_conversations, verb=verb, rows="conversations", items="answers"
-    ) as progress:
+    total, verb = sum(listing.num_conversations.values()), f"asking {variant.name}"
+    with Progress(total, verb=verb, rows="conversations", items="answers") as progress:
         for block in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
             answered = block.to_pylist()
             progress.advance(len(answered), sum(len(row["answers"]) for row in answered))

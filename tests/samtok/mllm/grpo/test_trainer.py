@@ -143,39 +143,38 @@ def test_lanes_do_not_change_the_step():
     assert apart == pytest.approx(together, rel=1e-4, abs=1e-6)
 
 
-def _train_share(rank, num_processes, port, folder, parallel):
+def train_share(parallel, rank=0, num_processes=1):
     """Two minibatches of two lanes each, of which every process takes its share."""
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=num_processes
-    )
     trainer = build_trainer(
         dataclasses.replace(CONFIG, num_minibatches=2, loss=PENALIZED, parallel=parallel)
     )
     groups = sample(build_mllm(), 8)
     lanes = [make_group_batch(groups[n : n + 2], trainer.mllm) for n in range(0, 8, 2)]
     figures = [trainer.train_step(lanes[rank::num_processes]) for _ in range(2)]
-    torch.save((figures, trainer.weights()), f"{folder}/{num_processes}-{rank}.pt")
+    return figures, trainer.weights()
+
+
+def _run_process(rank, port, folder, parallel):
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    torch.save(train_share(parallel, rank, 2), f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
 
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
 def test_two_processes_train_as_one_with_twice_the_lanes(tmp_path, parallel):
     """Weights as the rollouts get them, with a penalty from a reference that is dealt out too."""
-    for num_processes in (1, 2):
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        chosen = "ddp" if num_processes == 1 else parallel
-        arguments = (num_processes, port, str(tmp_path), chosen)
-        mp.spawn(_train_share, arguments, nprocs=num_processes)
-    (figures_alone, alone), (figures, first), (_, second) = (
-        torch.load(tmp_path / f"{which}.pt", weights_only=True) for which in ("1-0", "2-0", "2-1")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    mp.spawn(_run_process, (port, str(tmp_path), parallel), nprocs=2)
+    (figures, first), (_, second) = (
+        torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)
     )
+    figures_alone, alone = train_share("ddp")
     for one, two in zip(figures_alone, figures, strict=True):
         assert two == pytest.approx(one, rel=2e-3, abs=1e-4)
     assert all(torch.equal(first[key], second[key]) for key in first)
-    start = build_trainer().weights()
-    learned = find_distance(alone, start)
+    learned = find_distance(alone, build_trainer().weights())
     assert learned > 0.01
     assert find_distance(alone, first) < 0.01 * learned
 
