@@ -53,7 +53,8 @@ def run_reproduction(config: ReproduceConfig) -> ReproductionSummary:
     tracking = check_tracking(config.tracking)
     known = manifest.read_json(output, _STAGES_FILE) or {"run_id": None, "finished": {}}
     finished: dict[str, dict[str, Any]] = known["finished"]
-    with RunTracker.open(tracking, known["run_id"], tags={"stage": STAGE}) as tracker:
+    named = dataclasses.replace(tracking, run_name=tracking.run_name or STAGE)
+    with RunTracker.open(named, known["run_id"], tags={"stage": STAGE}) as tracker:
         tracker.log_params(dataclasses.asdict(config))
         manifest.write_json(output, _STAGES_FILE, {**known, "run_id": tracker.run_id})
         connect()

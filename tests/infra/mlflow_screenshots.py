@@ -1,35 +1,58 @@
-"""Pictures of MLflow's own page for the docs, of a server that runs: two runs side by side.
+"""A picture of MLflow's own page for the docs, of a server that runs: the stages of a reproduction.
 
 mlflow server --backend-store-uri sqlite:///mlflow.db --port 5000
-python -m tests.infra.mlflow_screenshots http://127.0.0.1:5000 docs/images RUN_ID RUN_ID
+python -m tests.infra.mlflow_screenshots http://127.0.0.1:5000 docs/images RUN_ID_OF_THE_WHOLE
 """
 
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 from mlflow import MlflowClient
 
 from tests.pipelines.serving.browsing import open_browser, open_page
 from tests.pipelines.serving.page_screenshots import save
 
-SCREEN = {"viewport": {"width": 1360, "height": 900}}
+SCREEN = {"viewport": {"width": 1500, "height": 1000}}
 PATIENCE_MS = 60_000
+EXPANDER = ".ag-cell-value button"
 
 
-def compare(page, address, runs):
-    """The page that shows runs side by side: settings that differ, figures, curves."""
-    (experiment,) = {run.info.experiment_id for run in runs}
-    listed = ",".join(f'"{run.info.run_id}"' for run in runs)
-    page.goto(f'{address}/#/compare-runs?runs=[{listed}]&experiments=["{experiment}"]')
+def open_charts(page, address, parent, children):
+    """The page that draws the metrics and pictures of all runs together."""
+    chosen = quote(f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
+    page.goto(
+        f"{address}/#/experiments/{parent.info.experiment_id}/runs?compareRunsMode=CHART"
+        f"&workflowType=machine_learning&searchFilter={chosen}"
+    )
+    wait_for_names(page, [parent])
+    page.locator(EXPANDER).first.click()
+    wait_for_names(page, children)
+    tidy(page)
+
+
+def wait_for_names(page, runs):
     for run in runs:
         page.get_by_text(run.info.run_name).first.wait_for(timeout=PATIENCE_MS)
 
 
+def tidy(page):
+    """Without the panel that opens by itself, and with all charts drawn."""
+    closing = page.get_by_role("button", name="Close")
+    if closing.count():
+        closing.first.click()
+    page.keyboard.press("Escape")
+    page.mouse.move(1, 1)
+    page.wait_for_timeout(5000)
+
+
 if __name__ == "__main__":
-    address, folder, *run_ids = sys.argv[1:]
+    address, folder, parent_id = sys.argv[1:]
     client = MlflowClient(address)
-    runs = [client.get_run(run_id) for run_id in run_ids]
+    parent = client.get_run(parent_id)
+    children = client.search_runs(
+        [parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent_id}'"
+    )
     with open_browser() as browser, open_page(browser, address, **SCREEN) as page:
-        compare(page, address, runs)
-        page.wait_for_timeout(3000)
-        save(page, Path(folder) / "mlflow-compare.png")
+        open_charts(page, address, parent, children)
+        save(page, Path(folder) / "mlflow-stages.png")

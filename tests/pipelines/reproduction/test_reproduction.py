@@ -139,6 +139,7 @@ def test_stopped_by_a_failure_it_goes_on_with_that_stage(ray_cluster, tmp_path, 
     client = mlflow.MlflowClient(tracking.uri)
     run = client.get_run(summary.run_id)
     assert run.info.status == "FINISHED"
+    assert run.info.run_name == "reproduce_method"
     assert run.data.metrics["seconds/corpus-train"] > 0
     (experiment,) = client.search_experiments(filter_string="name = 'samtok'")
     assert len(client.search_runs([experiment.experiment_id])) == 1, "it went on in the same run"
