@@ -3,10 +3,12 @@
 import contextlib
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +30,9 @@ class TwoNodes:
 
     def __init__(self, folder):
         self._folder = folder
+        # Of its own: jobs join the cluster that was started last among those of a temporary folder.
+        # Short, as sockets lie in it.
+        self._ray_folder = Path(tempfile.mkdtemp(prefix="ray-"))
         self._nodes = {}
         self._gcs, self._dashboard = free_ports(2)
         self.address = f"http://127.0.0.1:{self._dashboard}"
@@ -48,7 +53,8 @@ class TwoNodes:
         """Two logical CPUs, and the dashboard on this machine only."""
         self._start(
             "head",
-            *("--head", "--port", self._gcs, "--dashboard-host", "127.0.0.1"),
+            *("--head", "--port", self._gcs, "--temp-dir", self._ray_folder),
+            *("--dashboard-host", "127.0.0.1"),
             *("--dashboard-port", self._dashboard, "--ray-client-server-port", free_ports(1)[0]),
         )
 
@@ -65,6 +71,7 @@ class TwoNodes:
         """End both; no other cluster of this machine is touched."""
         for name in list(self._nodes):
             self._kill(name)
+        shutil.rmtree(self._ray_folder, ignore_errors=True)
 
     def run(self, *command, **environment):
         """Run a command of Ray as a user with the token; gives the finished process."""
