@@ -29,7 +29,7 @@ tokenize: install  ## scenes -> mask words with the packaged tokenizer; prints a
 reproduce: install  ## the whole method on built-in scenes, in an hour or so; stopped, it goes on where it was
 	$(BIN)/python jobs/reproduce_method.py --preset laptop --output $(OUT)/reproduce
 
-# Two processes, as most of a test's time is waiting for a cluster to start; a file's tests share one.
+# Two processes, which keep two cores busy; a file's tests share a cluster.
 test: install  ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 

@@ -31,8 +31,8 @@ class Progress:
 
     Args:
         total: rows of the input.
-        done: rows finished by earlier runs.
         verb: what is done to them.
+        done: rows finished by earlier runs.
         rows: what a row is, in the plural.
         items: what a row gives, in the plural.
     """
@@ -41,8 +41,8 @@ class Progress:
         self,
         total: int,
         *,
+        verb: str,
         done: int = 0,
-        verb: str = "tokenizing",
         rows: str = "images",
         items: str = "masks",
     ) -> None:

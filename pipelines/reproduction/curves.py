@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from pipelines import manifest
@@ -11,7 +12,10 @@ from pipelines.reproduction.plan import Stage
 from pipelines.storage import Place
 from pipelines.tracking import read_history
 from pipelines.tracking_config import TrackingConfig
+from samtok.errors import ConfigError
 from samtok.plots import curves_plot
+
+logger = logging.getLogger(__name__)
 
 CURVES_FOLDER: Final = "curves"
 _DRAWN: Final[Mapping[str, Mapping[str, Sequence[str]]]] = {
@@ -38,23 +42,26 @@ def draw_curves(output: Place, stages: Iterable[Stage], tracking: TrackingConfig
     Args:
         output: of the whole; pictures go to `curves/JOB.png` in it.
         stages: all of them, finished.
-        tracking: where their runs are recorded; stages without a run are left out.
-
-    Raises:
-        ConfigError: a run is not there.
+        tracking: where their runs are recorded. Stages without a run are left out; so are, with a
+            warning, those whose run cannot be read any more.
     """
+    stages = list(stages)
     for job, titles in _DRAWN.items():
-        run_ids = {
-            stage.name: _read_run_id(output, stage.name) for stage in stages if stage.job == job
+        metrics = [metric for group in titles.values() for metric in group]
+        runs = {
+            stage.name: _read_run(output, stage.name, tracking, metrics)
+            for stage in stages
+            if stage.job == job
         }
-        panels: dict[str, dict[str, tuple[list[int], list[float]]]] = {t: {} for t in titles}
-        for name, run_id in run_ids.items():
-            if run_id is None:
-                continue
-            for title, metrics in titles.items():
-                for metric, curve in read_history(tracking, run_id, metrics).items():
-                    line = metric if len(run_ids) == 1 else name
-                    panels[title][line] = curve
+        panels = {
+            title: {
+                metric if len(runs) == 1 else name: curves[metric]
+                for name, curves in runs.items()
+                for metric in group
+                if metric in curves
+            }
+            for title, group in titles.items()
+        }
         filled = {title: lines for title, lines in panels.items() if lines}
         if filled:
             encoded = io.BytesIO()
@@ -62,7 +69,16 @@ def draw_curves(output: Place, stages: Iterable[Stage], tracking: TrackingConfig
             output.write_bytes(f"{CURVES_FOLDER}/{job}.png", encoded.getvalue())
 
 
-def _read_run_id(output: Place, stage: str) -> str | None:
+def _read_run(
+    output: Place, stage: str, tracking: TrackingConfig, metrics: Collection[str]
+) -> dict[str, tuple[list[int], list[float]]]:
+    """Curves of a stage's run, whose id its manifest has."""
     content = manifest.read_json(output, f"{stage}/{manifest.MANIFEST_FILE}") or {}
-    run_id: str | None = content.get("summary", {}).get("run_id")
-    return run_id
+    run_id = content.get("summary", {}).get("run_id")
+    if run_id is None:
+        return {}
+    try:
+        return read_history(tracking, run_id, metrics)
+    except ConfigError as error:  # the page is worth having without
+        logger.warning("no curves of %s: %s", stage, error)
+        return {}

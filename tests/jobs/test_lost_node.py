@@ -67,10 +67,8 @@ def test_a_training_goes_on_when_its_node_is_replaced(nodes, submit, inputs, job
         flags=("--submission-id", job, "--no-wait", "--entrypoint-num-cpus", 2),
     )
     assert sent.returncode == 0, sent.stdout + sent.stderr
-    deadline = time.monotonic() + 240
-    while not has_checkpoint(Place.at(tmp_path / "out")):
-        assert time.monotonic() < deadline, nodes.read_log(job)
-        time.sleep(0.05)
+    output = Place.at(tmp_path / "out")
+    wait_until(lambda: has_checkpoint(output), 240, explain=lambda: nodes.read_log(job))
     nodes.kill_second()
     assert not (tmp_path / "out/_manifest.json").exists()
     nodes.start_second()
@@ -160,8 +158,8 @@ def count_replicas(nodes):
     return deployments.get("tokenizer", {}).get("replica_states", {}).get("RUNNING", 0)
 
 
-def wait_until(is_true, timeout):
+def wait_until(is_true, timeout, explain=lambda: ""):
     deadline = time.monotonic() + timeout
     while not is_true():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+        assert time.monotonic() < deadline, explain()
+        time.sleep(0.05)

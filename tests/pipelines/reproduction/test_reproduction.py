@@ -82,7 +82,7 @@ def test_the_laptops_stages_are_read_by_their_jobs_and_hold_out_what_checkpoints
     assert "prompts-test" not in by_name
 
 
-def test_curves_are_those_of_the_stages_runs(tmp_path, monkeypatch):
+def test_curves_are_those_of_the_stages_runs(tmp_path, monkeypatch, caplog):
     tracking = TrackingConfig(uri=f"sqlite:///{tmp_path}/mlflow.db")
     drawn = []
     monkeypatch.setattr(
@@ -97,6 +97,8 @@ def test_curves_are_those_of_the_stages_runs(tmp_path, monkeypatch):
             run.log_metrics({metric: len(stages)}, step=5)
         written = {"summary": {"run_id": run.run_id}}
         place.write_bytes(f"{name}/_manifest.json", json.dumps(written).encode())
+    stages.append(Stage(name="grpo-2", job="train_grpo", flags=()))
+    place.write_bytes("grpo-2/_manifest.json", b'{"summary": {"run_id": "0123"}}')
     stages.append(Stage(name="evaluation", job="evaluate_model", flags=()))
 
     curves.draw_curves(place, stages, tracking)
@@ -105,6 +107,7 @@ def test_curves_are_those_of_the_stages_runs(tmp_path, monkeypatch):
         {"loss, nats per answer token": {"loss": ([5], [1.0])}},
         {"held-out gIoU": {"grpo-0": ([5], [2.0]), "grpo-1": ([5], [3.0])}},
     ]
+    assert "no curves of grpo-2" in caplog.text
     assert place.list_files("curves") == ["curves/train_grpo.png", "curves/train_sft.png"]
 
 
