@@ -52,6 +52,7 @@ SFT_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
             "word_rows": "codebook",
             "freeze_vision": True,
             "freeze_projector": True,
+            "vision_cache_mib": 1024,
         },
     },
     "lora": {

@@ -15,6 +15,7 @@ from samtok.mllm.training.config import SftConfig
 from samtok.mllm.training.lora import add_adapters
 from samtok.mllm.training.parts import choose_trainable, list_layers
 from samtok.mllm.training.row_rate import RowRate
+from samtok.mllm.training.vision_cache import cache_images
 from samtok.mllm.vocabulary import list_tables
 from samtok.training.optimizers import Optimizers
 from samtok.training.schedule import warm_up_then_cosine
@@ -92,6 +93,8 @@ class MllmTrainer:
         self._model = self._learner.model
         if config.gradient_checkpointing:
             self._model.activation_checkpointing_enable({"use_reentrant": False})
+        if config.vision_cache_mib:
+            cache_images(self._model.model.visual, config.vision_cache_mib << 20)
         self._objective = make_objective(self._model)
         if config.parallel == "fsdp":
             self._parallel = shard(self._objective, list_layers(self._model), device)

@@ -16,6 +16,8 @@ from samtok.mllm.training import SftConfig
         ({"warmup_share": 1.0}, "warmup_share is 1.0"),
         ({"lora_dropout": -0.1}, "lora_dropout is -0.1"),
         ({"lora_rank": -1}, "lora_rank is -1"),
+        ({"vision_cache_mib": -1}, "vision_cache_mib is -1"),
+        ({"vision_cache_mib": 8, "freeze_vision": True}, "set freeze_vision and freeze_projector"),
         ({"parallel": "fsdp", "new_row_rate": 2.0}, "new_row_rate is 2.0 with parallel fsdp"),
     ],
 )
