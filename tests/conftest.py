@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.bucket import serve_bucket
+
 ROOT = Path(__file__).parents[1]
 
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
@@ -61,25 +63,5 @@ def small_tokenizer_folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def s3_bucket():
     """Address of a bucket on an S3 endpoint on this machine; set in the environment of all."""
-    import boto3
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    settings = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    before = {key: os.environ.get(key) for key in settings}
-    os.environ.update(settings)
-    boto3.client("s3").create_bucket(Bucket="samtok")
-    yield "s3://samtok"
-    for key, value in before.items():
-        if value is None:
-            del os.environ[key]
-        else:
-            os.environ[key] = value
-    server.stop()
+    with serve_bucket() as address:
+        yield address

@@ -43,7 +43,7 @@ SFT_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
         "conversations_per_lane": 48,
         "conversations_per_window": 960,
         "batching": "packed",
-        "max_length": 768,
+        "max_length": 512,
         "training": {
             "num_steps": 1600,
             "optimizer": "muon",

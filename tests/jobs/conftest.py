@@ -33,7 +33,8 @@ def run_job():
 
 @pytest.fixture
 def check_job(monkeypatch, capsys):
-    """The same without a process of its own, for settings that are refused before anything runs."""
+    """The same without a process of its own: quick where little is run, on the session's cluster
+    where it was started."""
 
     def check(name, *arguments, **environment):
         monkeypatch.chdir(ROOT)

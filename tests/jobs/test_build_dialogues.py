@@ -1,21 +1,14 @@
 """The command: what people type, and what it says back."""
 
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-
-@pytest.fixture
-def run(run_job):
-    return partial(run_job, "build_dialogues")
-
-
 FOLDERS = ["--corpus", "nowhere", "--words", "nowhere", "--output", "x"]
 
 
-def test_help_teaches(run):
-    shown = run("--help")
+def test_help_teaches(check_job):
+    shown = check_job("build_dialogues", "--help")
     assert shown.returncode == 0
     for text in (
         *("--weights.referring-segmentation", "--min-reconstruction-iou", "--drop-colliding"),
@@ -43,7 +36,9 @@ def test_bad_settings_are_one_message(check_job, arguments, message):
 
 
 @pytest.mark.ray
-def test_from_scenes_to_dialogues(run, run_job, ray_cluster, small_tokenizer_folder, tmp_path):
+def test_from_scenes_to_dialogues(
+    run_job, check_job, ray_cluster, small_tokenizer_folder, tmp_path
+):
     corpus, words, output = (tmp_path / name for name in ("corpus", "words", "dialogues"))
     steps = [
         ("ingest_corpus", "--source", "scenes", "--num-images", 8, "--output", corpus),
@@ -60,6 +55,9 @@ def test_from_scenes_to_dialogues(run, run_job, ray_cluster, small_tokenizer_fol
         assert text in shown.stdout + shown.stderr
     picture = next(line for line in shown.stdout.splitlines() if line.startswith("picture: "))
     assert Path(picture.removeprefix("picture: ")).stat().st_size > 1000
-    again = run("--config", output / "_manifest.json", "--output", tmp_path / "other", "--dry-run")
+    again = check_job(
+        *("build_dialogues", "--config", output / "_manifest.json"),
+        *("--output", tmp_path / "other", "--dry-run"),
+    )
     assert again.returncode == 0, again.stdout + again.stderr
     assert "images: 8" in again.stdout

@@ -1,17 +1,8 @@
 """The command: what people type, and what it says back."""
 
-from functools import partial
 
-import pytest
-
-
-@pytest.fixture
-def run(run_job):
-    return partial(run_job, "embed_corpus")
-
-
-def test_help_says_what_it_costs_and_when_it_pays(run):
-    shown = run("--help")
+def test_help_says_what_it_costs_and_when_it_pays(check_job):
+    shown = check_job("embed_corpus", "--help")
     assert shown.returncode == 0
     for text in (
         "8.4 MB",
@@ -24,9 +15,9 @@ def test_help_says_what_it_costs_and_when_it_pays(run):
         assert text in shown.stdout
 
 
-def test_dry_run_says_what_it_takes_and_runs_nothing(run, tmp_path):
-    shown = run(
-        *("--source", "scenes", "--num-images", 7, "--split", "val"),
+def test_dry_run_says_what_it_takes_and_runs_nothing(run_job, tmp_path):
+    shown = run_job(
+        *("embed_corpus", "--source", "scenes", "--num-images", 7, "--split", "val"),
         *("--output", tmp_path / "out", "--dry-run"),
     )
     assert shown.returncode == 0, shown.stdout + shown.stderr

@@ -2,7 +2,6 @@
 
 import json
 import re
-from functools import partial
 
 import pytest
 
@@ -13,13 +12,8 @@ from tests.pipelines.evaluation.dialogue_files import write_dialogues
 from tests.small_mllm import build_small_mllm
 
 
-@pytest.fixture
-def run(run_job):
-    return partial(run_job, "evaluate_model")
-
-
-def test_help_teaches(run):
-    shown = run("--help")
+def test_help_teaches(check_job):
+    shown = check_job("evaluate_model", "--help")
     assert shown.returncode == 0
     for text in (
         "--conversations",
@@ -50,7 +44,7 @@ def test_bad_settings_are_one_message(check_job, arguments, message):
 
 @pytest.mark.ray
 def test_tables_pictures_and_settings_to_run_again(
-    run, ray_cluster, small_tokenizer_folder, tmp_path
+    run_job, check_job, ray_cluster, small_tokenizer_folder, tmp_path
 ):
     mllm = build_small_mllm("qwen3_vl")
     extend_vocabulary(mllm.model, mllm.processor)
@@ -58,7 +52,8 @@ def test_tables_pictures_and_settings_to_run_again(
     scenes = [generate_scene(index, split="test", seed=0) for index in range(2)]
     tokenizer = SAMTok.from_pretrained(small_tokenizer_folder, device="cpu")
     dialogues, _ = write_dialogues(tmp_path / "made", scenes, tokenizer)
-    shown = run(
+    shown = run_job(
+        "evaluate_model",
         *("--model", model, "--conversations", dialogues, "--tokenizer", small_tokenizer_folder),
         *("--blank-image", "--limit", 2, "--samples", 1, "--num-actors", 1),
         *("--generation.max-new-tokens", 6, "--output", tmp_path / "one"),
@@ -70,10 +65,10 @@ def test_tables_pictures_and_settings_to_run_again(
         assert text in shown.stdout
     for name in ("model", "image blanked"):
         assert re.search(rf"asking {name}: (\d+) of \1 conversations", shown.stderr)
-    again = run(
+    again = check_job(
+        "evaluate_model",
         *("--config", tmp_path / "one" / "_manifest.json", "--output", tmp_path / "two"),
         "--tracking.no-enabled",
-        RAY_ADDRESS=ray_cluster,
     )
     assert again.returncode == 0, again.stdout + again.stderr
     one, two = (json.loads((tmp_path / n / "report.json").read_text()) for n in ("one", "two"))

@@ -1,19 +1,13 @@
 """The command: what people type, and what it says back."""
 
 import json
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 
-@pytest.fixture
-def run(run_job):
-    return partial(run_job, "evaluate_tokenizer")
-
-
-def test_help_teaches(run):
-    shown = run("--help")
+def test_help_teaches(check_job):
+    shown = check_job("evaluate_tokenizer", "--help")
     assert shown.returncode == 0
     for text in ("--corpus", "--stability", "--noise-sigma", "ray job submit", "panel.png"):
         assert text in shown.stdout
@@ -36,9 +30,10 @@ def test_bad_settings_are_one_message(check_job, arguments, message):
 
 @pytest.mark.ray
 def test_tables_pictures_and_settings_to_run_again(
-    run, ray_cluster, small_tokenizer_folder, tmp_path
+    run_job, check_job, ray_cluster, small_tokenizer_folder, tmp_path
 ):
-    shown = run(
+    shown = run_job(
+        "evaluate_tokenizer",
         *("--source", "scenes", "--num-images", 6, "--stability", "--num-actors", 1),
         *("--output", tmp_path / "one", "--tokenizer", small_tokenizer_folder),
         RAY_ADDRESS=ray_cluster,
@@ -50,9 +45,9 @@ def test_tables_pictures_and_settings_to_run_again(
     pictures = [line for line in shown.stdout.splitlines() if line.startswith("picture: ")]
     assert all(Path(line.removeprefix("picture: ")).stat().st_size > 1000 for line in pictures)
     assert len(pictures) == 3
-    again = run(
+    again = check_job(
+        "evaluate_tokenizer",
         *("--config", tmp_path / "one" / "_manifest.json", "--output", tmp_path / "two"),
-        RAY_ADDRESS=ray_cluster,
     )
     assert again.returncode == 0, again.stdout + again.stderr
     one, two = (json.loads((tmp_path / n / "report.json").read_text()) for n in ("one", "two"))

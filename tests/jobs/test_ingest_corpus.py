@@ -1,17 +1,10 @@
 """The command: what people type, and what it says back."""
 
-from functools import partial
-
 import pytest
 
 
-@pytest.fixture
-def run(run_job):
-    return partial(run_job, "ingest_corpus")
-
-
-def test_help_teaches(run):
-    shown = run("--help")
+def test_help_teaches(check_job):
+    shown = check_job("ingest_corpus", "--help")
     assert shown.returncode == 0
     for text in ("--carry-images", "--num-workers", "ray job submit", "quarantine", "--corpus"):
         assert text in shown.stdout
@@ -33,12 +26,14 @@ def test_bad_settings_are_one_message(check_job, arguments, message):
 
 
 @pytest.mark.ray
-def test_table_and_settings_of_an_earlier_run(run, ray_cluster, tmp_path):
+def test_table_and_settings_of_an_earlier_run(run_job, check_job, ray_cluster, tmp_path):
     flags = ("--source", "scenes", "--num-images", 6, "--split", "val")
-    shown = run(*flags, "--output", tmp_path / "out", RAY_ADDRESS=ray_cluster)
+    shown = run_job("ingest_corpus", *flags, "--output", tmp_path / "out", RAY_ADDRESS=ray_cluster)
     assert shown.returncode == 0, shown.stdout + shown.stderr
     for text in ("images out", "masks out", "texts", "6 of 6 images"):
         assert text in shown.stdout + shown.stderr
     config = tmp_path / "out" / "_manifest.json"
-    again = run("--config", config, "--output", tmp_path / "other", "--dry-run")
+    again = check_job(
+        *("ingest_corpus", "--config", config, "--output", tmp_path / "other", "--dry-run")
+    )
     assert "images: 6" in again.stdout

@@ -1,19 +1,14 @@
 """The job as a user runs it: a child process from the repository root."""
 
 import json
-from functools import partial
 
-import pytest
 from PIL import Image
 
 
-@pytest.fixture
-def run(run_job):
-    return partial(run_job, "make_scenes")
-
-
-def test_it_writes_the_set_shows_a_picture_and_prints_the_counts(run, tmp_path):
-    done = run("--output", tmp_path, "--num-images", 14, "--seed", 1, "--split", "val")
+def test_it_writes_the_set_shows_a_picture_and_prints_the_counts(run_job, tmp_path):
+    done = run_job(
+        "make_scenes", "--output", tmp_path, "--num-images", 14, "--seed", 1, "--split", "val"
+    )
     assert done.returncode == 0, done.stderr
     instances = json.loads((tmp_path / "instances.json").read_text())
     assert len(instances["images"]) == len(list((tmp_path / "images").glob("val-1-*.png"))) == 14
@@ -32,8 +27,8 @@ def test_a_wrong_setting_ends_in_one_line_that_names_it(check_job, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_help_explains_every_flag_with_an_example(run):
-    done = run("--help")
+def test_help_explains_every_flag_with_an_example(check_job):
+    done = check_job("make_scenes", "--help")
     assert done.returncode == 0
     assert "python jobs/make_scenes.py --output" in done.stdout
     for flag in ("--num-images", "--seed", "--split", "--height", "--width", "--workers"):

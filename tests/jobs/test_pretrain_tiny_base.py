@@ -1,17 +1,8 @@
 """The command: what people type, and what it says back."""
 
-from functools import partial
 
-import pytest
-
-
-@pytest.fixture
-def run(run_job):
-    return partial(run_job, "pretrain_tiny_base")
-
-
-def test_help_teaches(run):
-    shown = run("--help")
+def test_help_teaches(check_job):
+    shown = check_job("pretrain_tiny_base", "--help")
     assert shown.returncode == 0
     for text in ("load_mllm", "--training.vision-steps", "--validation-scenes"):
         assert text in shown.stdout

@@ -7,20 +7,14 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from functools import partial
 
 import pytest
 
 from tests.jobs.conftest import ROOT
 
 
-@pytest.fixture
-def run(run_job):
-    return partial(run_job, "serve_model")
-
-
-def test_help_teaches(run):
-    shown = run("--help")
+def test_help_teaches(check_job):
+    shown = check_job("serve_model", "--help")
     assert shown.returncode == 0
     for text in ("/v1/encode", "--api-keys", "--cache-mib", "--limits.max-image-pixels", "curl"):
         assert text in shown.stdout
@@ -43,11 +37,12 @@ def test_bad_settings_are_one_message(check_job, arguments, message):
     assert "Traceback" not in shown.stdout + shown.stderr
 
 
-def test_a_port_in_use_stops_before_the_cluster(run):
+def test_a_port_in_use_stops_before_the_cluster(check_job, monkeypatch):
+    monkeypatch.setattr("pipelines.serving.run.connect", lambda: pytest.fail("connected"))
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        shown = run("--port", taken.getsockname()[1], RAY_ADDRESS="")
+        shown = check_job("serve_model", "--port", taken.getsockname()[1])
     assert shown.returncode == 2
     assert "cannot be used" in shown.stdout
 

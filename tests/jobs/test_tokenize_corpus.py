@@ -1,18 +1,12 @@
 """The command: what people type, and what it says back."""
 
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 
-@pytest.fixture
-def run(run_job):
-    return partial(run_job, "tokenize_corpus")
-
-
-def test_help_teaches(run):
-    shown = run("--help")
+def test_help_teaches(check_job):
+    shown = check_job("tokenize_corpus", "--help")
     assert shown.returncode == 0
     for text in ("--source", "--annotations", "--reconstruct", "ray job submit", "quarantine"):
         assert text in shown.stdout
@@ -36,8 +30,9 @@ def test_bad_settings_are_one_message(check_job, arguments, message):
     assert "Traceback" not in shown.stdout + shown.stderr
 
 
-def test_dry_run_runs_nothing(run, small_tokenizer_folder, tmp_path):
-    shown = run(
+def test_dry_run_runs_nothing(check_job, small_tokenizer_folder, tmp_path):
+    shown = check_job(
+        "tokenize_corpus",
         *("--source", "scenes", "--num-images", 7, "--split", "val", "--dry-run"),
         *("--output", tmp_path / "out", "--tokenizer", small_tokenizer_folder),
     )
@@ -47,8 +42,9 @@ def test_dry_run_runs_nothing(run, small_tokenizer_folder, tmp_path):
 
 
 @pytest.mark.ray
-def test_table_and_picture(run, ray_cluster, small_tokenizer_folder, tmp_path):
-    shown = run(
+def test_table_and_picture(run_job, ray_cluster, small_tokenizer_folder, tmp_path):
+    shown = run_job(
+        "tokenize_corpus",
         *("--source", "scenes", "--num-images", 12, "--split", "val", "--reconstruct"),
         *("--output", tmp_path / "out", "--tokenizer", small_tokenizer_folder),
         *("--num-actors", 1),

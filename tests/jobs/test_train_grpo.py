@@ -1,17 +1,10 @@
 """The command: what people type, and what it says back."""
 
-from functools import partial
-
 import pytest
 
 
-@pytest.fixture
-def run(run_job):
-    return partial(run_job, "train_grpo")
-
-
-def test_help_teaches(run):
-    shown = run("--help")
+def test_help_teaches(check_job):
+    shown = check_job("train_grpo", "--help")
     assert shown.returncode == 0
     for text in (
         "--preset lora",

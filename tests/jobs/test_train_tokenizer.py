@@ -1,17 +1,10 @@
 """The command: what people type, and what it says back."""
 
-from functools import partial
-
 import pytest
 
 
-@pytest.fixture
-def run(run_job):
-    return partial(run_job, "train_tokenizer")
-
-
-def test_help_teaches(run):
-    shown = run("--help")
+def test_help_teaches(check_job):
+    shown = check_job("train_tokenizer", "--help")
     assert shown.returncode == 0
     for text in ("--preset tiny", "--embeddings", "--training.quantize-from-step", "mlflow ui"):
         assert text in shown.stdout
@@ -38,20 +31,21 @@ def test_bad_settings_are_one_message(check_job, arguments, message, tmp_path):
 
 
 @pytest.mark.ray
-def test_table_and_settings_to_run_again(run, ray_cluster, small_tokenizer_folder, tmp_path):
+def test_table_and_settings_to_run_again(check_job, ray_cluster, small_tokenizer_folder, tmp_path):
     flags = ["--corpus", "scenes:64", "--validation-corpus", "scenes:4:val"]
     flags += ["--init", small_tokenizer_folder, "--images-per-window", 8, "--training.num-steps", 2]
     flags += ["--training.num-points", 32, "--tracking.no-enabled"]
-    shown = run(*flags, "--output", tmp_path / "out", RAY_ADDRESS=ray_cluster, timeout=600)
+    flags += ["--output", tmp_path / "out"]
+    shown = check_job("train_tokenizer", *flags)
     assert shown.returncode == 0, shown.stdout + shown.stderr
     assert "validation IoU of the best checkpoint" in shown.stdout
     assert (tmp_path / "out" / "tokenizer" / "model.safetensors").is_file()
 
-    done = run(*flags, "--output", tmp_path / "out", RAY_ADDRESS="nowhere:1")
+    done = check_job("train_tokenizer", *flags)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "finished before, nothing left to do" in done.stdout
 
     saved = tmp_path / "out" / "_manifest.json"
-    again = run("--config", saved, "--num-workers", "3")
+    again = check_job("train_tokenizer", "--config", saved, "--num-workers", "3")
     assert again.returncode == 2
     assert "2 micro-batches and the training 3 workers" in again.stdout

@@ -1,8 +1,6 @@
 """Training a tokenizer on a real local cluster: tracked, repeatable, survives kills."""
 
 import dataclasses
-import os
-import signal
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,8 +15,7 @@ from pipelines.training.validation import Validation, ValidationResult
 from samtok import SAMTok
 from samtok.errors import CheckpointError, ConfigError
 from samtok.tokenizer.training import TokenizerTrainingConfig
-from tests.pipelines.training.drivers import start_driver
-from tests.ray_workers import find_workers
+from tests.pipelines.training.drivers import rob_driver, start_driver
 from tests.weights import find_distance
 
 ROOT = Path(__file__).parents[3]
@@ -160,23 +157,8 @@ run_tokenizer_training(settings({folder!r}, {init!r}))
 """
 
 
-@pytest.fixture
-def driver(ray_cluster, small_tokenizer_folder, tmp_path):
-    """A training like that of `alone` in a process of its own, once it has a checkpoint."""
-    code = _DRIVER.format(folder=str(tmp_path), init=str(small_tokenizer_folder))
-    process = start_driver(code, tmp_path, ray_cluster)
-    yield process
-    process.kill()
-    process.wait()
-
-
-def assert_same_weights(one, two):
-    for key, value in weights(one).items():
-        torch.testing.assert_close(weights(two)[key], value, atol=1e-6, rtol=1e-5, msg=key)
-
-
 @pytest.mark.ray
-def test_killed_driver_and_resumed_run_in_a_bucket_end_as_an_uninterrupted_one_in_a_folder(
+def test_robbed_of_worker_and_driver_a_run_in_a_bucket_ends_as_an_undisturbed_one_in_a_folder(
     alone, ray_cluster, small_tokenizer_folder, s3_bucket, tmp_path
 ):
     """The weights it starts from, its checkpoints and its result are behind s3://."""
@@ -184,25 +166,12 @@ def test_killed_driver_and_resumed_run_in_a_bucket_end_as_an_uninterrupted_one_i
     for file in small_tokenizer_folder.iterdir():
         bucket.write_bytes(f"init/{file.name}", file.read_bytes())
     output, init = bucket.uri("out"), bucket.uri("init")
-    process = start_driver(_DRIVER.format(folder=output, init=init), output, ray_cluster)
-    process.kill()
-    process.wait()
+    rob_driver(start_driver(_DRIVER.format(folder=output, init=init), output, ray_cluster), output)
     resumed = run_tokenizer_training(settings(output, init))
     assert resumed.tokenizer == bucket.uri("out/tokenizer")
-    assert_same_weights(alone[1], resumed)
-
-
-@pytest.mark.ray
-def test_killed_worker_is_replaced_and_the_run_ends_as_an_uninterrupted_one(
-    alone, driver, small_tokenizer_folder, tmp_path
-):
-    workers = find_workers("RayTrainWorker")
-    assert workers, "the training ended before its worker could be killed"
-    for worker in workers:
-        os.kill(worker, signal.SIGKILL)
-    assert driver.wait(timeout=400) == 0
-    finished = run_tokenizer_training(settings(tmp_path, small_tokenizer_folder))
-    assert_same_weights(alone[1], finished)
+    one, two = weights(alone[1]), weights(resumed)
+    for key, value in one.items():
+        torch.testing.assert_close(two[key], value, atol=1e-6, rtol=1e-5, msg=key)
 
 
 @pytest.mark.parametrize(
