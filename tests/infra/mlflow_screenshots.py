@@ -1,15 +1,18 @@
 """A picture of MLflow's own page for the docs, of a server that runs: the stages of a reproduction.
 
-mlflow server --backend-store-uri sqlite:///mlflow.db --port 5000
-python -m tests.infra.mlflow_screenshots http://127.0.0.1:5000 docs/images RUN_ID_OF_THE_WHOLE
+python -m tests.infra.tracking_server   # and, with what it prints, in another shell:
+python jobs/reproduce_method.py --preset laptop --output out/reproduce
+python -m tests.infra.mlflow_screenshots docs/images RUN_ID_OF_THE_WHOLE
 """
 
+import os
 import sys
 from pathlib import Path
 from urllib.parse import quote
 
 from mlflow import MlflowClient
 
+from tests.infra.tracking_server import SIGN_IN
 from tests.pipelines.serving.browsing import open_browser, open_page
 from tests.pipelines.serving.page_screenshots import save
 
@@ -46,13 +49,17 @@ def tidy(page):
     page.wait_for_timeout(5000)
 
 
-if __name__ == "__main__":
-    address, folder, parent_id = sys.argv[1:]
-    client = MlflowClient(address)
+def list_stages(client, parent_id):
+    """The run of the whole, and those below it."""
     parent = client.get_run(parent_id)
-    children = client.search_runs(
-        [parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent_id}'"
-    )
-    with open_browser() as browser, open_page(browser, address, **SCREEN) as page:
-        open_charts(page, address, parent, children)
+    below = f"tags.`mlflow.parentRunId` = '{parent_id}'"
+    return parent, list(client.search_runs([parent.info.experiment_id], below))
+
+
+if __name__ == "__main__":
+    folder, parent_id = sys.argv[1:]
+    address = os.environ["MLFLOW_TRACKING_URI"]
+    stages = list_stages(MlflowClient(address), parent_id)
+    with open_browser() as browser, open_page(browser, address, **SCREEN, **SIGN_IN) as page:
+        open_charts(page, address, *stages)
         save(page, Path(folder) / "mlflow-stages.png")
