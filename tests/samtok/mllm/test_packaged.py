@@ -55,7 +55,7 @@ def test_it_names_things_in_unseen_scenes_better_than_by_chance(base):
 
 
 def test_the_chat_model_finds_what_an_expression_names(chatting, tokenizer):
-    """docs/jobs/train_sft.md: gIoU 0.74."""
+    """docs/jobs/train_sft.md: gIoU 0.72."""
     overlaps = []
     for index in range(6):
         scene = generate_scene(index, split="test")
