@@ -12,13 +12,13 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from pathlib import Path
 
 import psycopg2
 import yaml
 
 from tests.bucket import serve_bucket
+from tests.mlflow_process import kill_mlflow, start_mlflow
 from tests.two_nodes import free_ports
 
 FOLDER = Path(__file__).parents[2] / "infra/mlflow"
@@ -113,44 +113,19 @@ def run_server(database_port, password, bucket):
     here = f"@127.0.0.1:{database_port}/"
     auth = (FOLDER / "kubernetes/basic_auth.ini").read_text().replace("@postgres/", here)
     (folder / "basic_auth.ini").write_text(auth)
-    moved = {"--host=0.0.0.0": "--host=127.0.0.1", "--port=5000": f"--port={port}"}
+    moved = {"--host=0.0.0.0": "--host=127.0.0.1"}
     flags = [moved.get(f, f).replace("@postgres/", here) for f in described["command"]]
-    log = folder / "log"
-    with log.open("w") as sink:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", "--workers=1", *flags],
-            env={
-                **os.environ,
-                **described["environment"],
-                "MLFLOW_AUTH_CONFIG_PATH": str(folder / "basic_auth.ini"),
-                "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "0",
-            },
-            cwd=folder,
-            stdout=sink,
-            stderr=sink,
-            start_new_session=True,
-        )
-    address = f"http://127.0.0.1:{port}"
+    flags.remove("--port=5000")
+    settings = {
+        **described["environment"],
+        "MLFLOW_AUTH_CONFIG_PATH": str(folder / "basic_auth.ini"),
+    }
+    process = start_mlflow(folder, port, flags, settings)
     try:
-        deadline = time.monotonic() + 240
-        while not is_healthy(address):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.3)
-        yield address
+        yield f"http://127.0.0.1:{port}"
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        kill_mlflow(process)
         shutil.rmtree(folder)
-
-
-def is_healthy(address):
-    try:
-        with urllib.request.urlopen(f"{address}/health", timeout=5) as answer:
-            return answer.status == 200
-    except OSError:
-        return False
 
 
 if __name__ == "__main__":

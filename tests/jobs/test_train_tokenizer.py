@@ -31,7 +31,9 @@ def test_bad_settings_are_one_message(check_job, arguments, message, tmp_path):
 
 
 @pytest.mark.ray
-def test_table_and_settings_to_run_again(check_job, ray_cluster, small_tokenizer_folder, tmp_path):
+def test_table_and_settings_to_run_again(
+    check_job, ray_cluster, small_tokenizer_folder, tmp_path, monkeypatch
+):
     flags = ["--corpus", "scenes:64", "--validation-corpus", "scenes:4:val"]
     flags += ["--init", small_tokenizer_folder, "--images-per-window", 8, "--training.num-steps", 2]
     flags += ["--training.num-points", 32, "--tracking.no-enabled"]
@@ -41,6 +43,7 @@ def test_table_and_settings_to_run_again(check_job, ray_cluster, small_tokenizer
     assert "validation IoU of the best checkpoint" in shown.stdout
     assert (tmp_path / "out" / "tokenizer" / "model.safetensors").is_file()
 
+    monkeypatch.setattr("pipelines.training.tokenizer.connect", lambda: pytest.fail("connected"))
     done = check_job("train_tokenizer", *flags)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "finished before, nothing left to do" in done.stdout

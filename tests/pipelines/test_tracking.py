@@ -2,13 +2,11 @@
 
 import json
 import os
-import signal
 import socket
 import sqlite3
 import subprocess
 import sys
 import time
-import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from PIL import Image
 
 from pipelines.tracking import RunTracker, TrackingConfig, check_tracking, read_history
 from samtok.errors import ConfigError
+from tests.mlflow_process import is_healthy, kill_mlflow, start_mlflow
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -32,36 +31,16 @@ class Server:
         self.uri = f"http://127.0.0.1:{self.port}"
 
     def start(self):
-        command = [sys.executable, "-m", "mlflow", "server", "--workers=1", "--host=127.0.0.1"]
-        command += [
-            f"--port={self.port}",
+        flags = [
+            "--host=127.0.0.1",
             f"--backend-store-uri=sqlite:///{self.folder}/server.db",
             f"--artifacts-destination={self.folder}/artifacts",
         ]
-        settings = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "0"}
-        with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                command,
-                env=os.environ | settings,
-                cwd=self.folder,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        while not self.is_healthy():
-            assert self.process.poll() is None, (self.folder / "server.log").read_text()
-            time.sleep(0.2)
-
-    def is_healthy(self):
-        try:
-            with urllib.request.urlopen(f"{self.uri}/health", timeout=5) as answer:
-                return answer.status == 200
-        except OSError:
-            return False
+        settings = {"MLFLOW_DISABLE_TELEMETRY": "true"}
+        self.process = start_mlflow(self.folder, self.port, flags, settings)
 
     def kill(self):
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        kill_mlflow(self.process)
 
     def steps(self, run_id, name):
         """Steps of a metric in the order in which they arrived."""
@@ -252,7 +231,7 @@ def test_a_killed_server_loses_nothing(server, caplog):
         tracker.set_tags({"last": step})
     tracker.log_picture("panels", Image.new("L", (8, 8)), step=249)
     tracker.log_params({"late": 1})
-    assert not server.is_healthy()
+    assert not is_healthy(server.uri)
     server.start()
     tracker.finish()
 

@@ -1,6 +1,8 @@
 """Fine-tuning on a real local cluster: tracked, repeatable, survives kills, loads anywhere."""
 
 import dataclasses
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -14,8 +16,9 @@ from samtok import SAMTok
 from samtok.errors import CheckpointError, ConfigError
 from samtok.mllm import load_mllm, save_mllm
 from samtok.mllm.training import SftConfig
-from tests.pipelines.training.drivers import rob_driver, start_driver
+from tests.pipelines.training.drivers import start_driver
 from tests.pipelines.training.small_conversations import conversation_row, write_conversations
+from tests.ray_workers import find_workers
 from tests.samtok.mllm.training.small_sft import batch
 from tests.small_mllm import build_small_mllm
 from tests.weights import find_distance
@@ -160,13 +163,32 @@ run_sft(settings({folder!r}, Path({inputs!r}), **{changes!r}))
 
 
 @pytest.mark.ray
-def test_robbed_of_worker_and_driver_a_run_with_weights_dealt_out_ends_as_an_undisturbed_one(
+def test_a_killed_worker_is_replaced_and_weights_dealt_out_are_whole_again(
     ray_cluster, alone, inputs, tmp_path
 ):
     fsdp = {"num_workers": 2, "training": {"parallel": "fsdp"}}
     code = _DRIVER.format(folder=str(tmp_path), inputs=str(inputs), changes=fsdp)
-    rob_driver(start_driver(code, tmp_path, ray_cluster), tmp_path)
+    process = start_driver(code, tmp_path, ray_cluster)
+    workers = find_workers("RayTrainWorker")
+    assert len(workers) == 2, "the training ended before a worker could be killed"
+    os.kill(workers[0], signal.SIGKILL)
+    assert process.wait(timeout=400) == 0
     check_alike(alone[1], run_sft(settings(tmp_path, inputs, **fsdp)), inputs)
+
+
+@pytest.mark.ray
+def test_killed_driver_and_resumed_run_end_as_an_uninterrupted_one(
+    ray_cluster, alone, inputs, tmp_path
+):
+    code = _DRIVER.format(folder=str(tmp_path), inputs=str(inputs), changes={})
+    process = start_driver(code, tmp_path, ray_cluster)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    resumed = run_sft(settings(tmp_path, inputs))
+    assert resumed.quarantined == alone[1].quarantined
+    one, two = weights(alone[1]), weights(resumed)
+    for key in one:
+        torch.testing.assert_close(two[key], one[key], atol=1e-6, rtol=1e-5, msg=key)
 
 
 @pytest.mark.parametrize(
