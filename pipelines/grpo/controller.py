@@ -29,7 +29,7 @@ from pipelines.grpo.records import AuditedAnswer, AuditTask, BatchShare, CallRes
 from pipelines.grpo.rollout_config import RolloutConfig
 from pipelines.grpo.rollout_pool import RolloutError, RolloutPool
 from pipelines.training.conversations import ConversationCorpus
-from pipelines.training.plan import Mixture, lanes_of
+from pipelines.training.plan import Mixture
 
 Item = TypeVar("Item")
 
@@ -225,9 +225,12 @@ def choose_groups(groups: Sequence[RolloutGroup], wanted: int) -> list[RolloutGr
 
 
 def deal_out_groups(
-    groups: Sequence[Item], num_minibatches: int, per_lane: int, rank: int, num_workers: int
-) -> list[list[Item]]:
+    groups: Sequence[RolloutGroup], num_minibatches: int, per_lane: int, rank: int, num_workers: int
+) -> list[list[RolloutGroup]]:
     """A worker's lanes of a batch, those of the first minibatch first.
+
+    The rows of a lane are padded to its longest, so groups of like length share lanes; and every
+    worker has short lanes and long ones, as they wait for each other.
 
     Args:
         groups: a multiple of ``num_minibatches * per_lane * num_workers``.
@@ -236,11 +239,10 @@ def deal_out_groups(
         rank: of the worker.
         num_workers: that share every minibatch.
     """
-    size = len(groups) // num_minibatches
-    own: list[list[Item]] = []
-    for start in range(0, len(groups), size):
-        lanes = cut(groups[start : start + size], per_lane)
-        own += [list(lanes[lane]) for lane in lanes_of(len(lanes), rank, num_workers)]
+    own: list[list[RolloutGroup]] = []
+    for minibatch in cut(groups, len(groups) // num_minibatches):
+        by_length = sorted(minibatch, key=lambda group: (group.num_tokens, group.number))
+        own += [list(lane) for lane in cut(by_length, per_lane)[rank::num_workers]]
     return own
 
 

@@ -44,6 +44,11 @@ class RolloutGroup:
     """G."""
 
     @property
+    def num_tokens(self) -> int:
+        """Of the prompt and all answers."""
+        return len(self.prompt) + sum(len(answer.token_ids) for answer in self.answers)
+
+    @property
     def is_flat(self) -> bool:
         """Whether all answers are worth the same."""
         return len({reward.total for reward in self.rewards}) == 1

@@ -22,7 +22,7 @@ def group(number, rewards, texts=None, lengths=None):
         question="?",
         target=SPANS[0],
         version=0,
-        prompt=None,
+        prompt=[0] * 5,
         answers=[
             SampledAnswer(torch.zeros(n, dtype=torch.long), torch.zeros(n), n < 4)
             for n in lengths or [1] * len(rewards)
@@ -39,11 +39,14 @@ def test_groups_that_teach_something_go_first_then_flat_ones():
 
 
 def test_every_group_is_in_one_lane_of_one_worker_in_its_minibatch():
-    groups = list(range(16))
+    groups = [group(n, [0, 1], lengths=[1 + n % 2, 1]) for n in range(16)]
     shares = [deal_out_groups(groups, 2, 2, rank, 2) for rank in range(2)]
-    assert shares[0] == [[0, 1], [2, 3], [8, 9], [10, 11]]
-    assert shares[1] == [[4, 5], [6, 7], [12, 13], [14, 15]]
-    assert deal_out_groups(groups, 1, 16, 0, 1) == [groups]
+    first, second = [[[g.number for g in lane] for lane in share] for share in shares]
+    # Of each minibatch: lanes of two, the short (even) ones first, dealt out in turn.
+    assert first == [[0, 2], [1, 3], [8, 10], [9, 11]]
+    assert second == [[4, 6], [5, 7], [12, 14], [13, 15]]
+    (lane,) = deal_out_groups(groups, 1, 16, 0, 1)
+    assert sorted(g.number for g in lane) == list(range(16))
 
 
 def test_figures_are_those_of_hand():
