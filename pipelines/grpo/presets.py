@@ -8,14 +8,14 @@ from typing import Any, Final
 GRPO_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
     "tiny": {
         "tokenizer": "tiny",
-        "prompts_per_step": 16,
-        "responses_per_prompt": 8,
-        "prompts_per_lane": 16,
+        "prompts_per_step": 32,
+        "responses_per_prompt": 16,
+        "prompts_per_lane": 4,
         "max_length": 768,
         "rollouts": {
             "max_new_tokens": 48,
-            "prompts_per_call": 16,
-            "max_tries": 2.0,
+            "prompts_per_call": 32,
+            "temperature": 0.7,
             "max_staleness": 1,
         },
         "rewards": {
@@ -25,7 +25,8 @@ GRPO_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
         "training": {
             "num_steps": 200,
             "optimizer": "muon",
-            "learning_rate": 2e-4,
+            "learning_rate": 1e-4,
+            "normalize_by_std": False,
             "freeze_vision": True,
             "freeze_projector": True,
         },

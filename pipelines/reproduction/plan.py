@@ -227,7 +227,7 @@ REPRODUCTION_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
         "build_prompts": (
             "--weights.region-captioning 0 --weights.region-vqa 0 "
             "--weights.grounded-conversation 0 --weights.scene-graph 0 "
-            "--weights.interactive-segmentation 0"
+            "--weights.interactive-segmentation 0 --json-share 0"
         ),
         "train_grpo": "--preset tiny --training.num-steps 60 --audit-size 300",
         "evaluate_model": "--limit 520",
