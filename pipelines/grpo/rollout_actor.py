@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
@@ -28,7 +28,8 @@ from samtok.mllm.collate import EncodedExample, encode_prompt
 from samtok.mllm.generation import GenerationConfig, decode_answer
 from samtok.mllm.group_generation import SampledAnswer
 from samtok.mllm.grpo import GrpoConfig
-from samtok.mllm.grpo.engine import RolloutEngine, TransformersEngine
+from samtok.mllm.grpo.engine import RolloutEngine, RolloutPrompt, TransformersEngine
+from samtok.mllm.grpo.vllm_engine import VllmEngine
 from samtok.rewards import (
     CodebookSimilarity,
     CodeSimilarity,
@@ -61,6 +62,9 @@ class RolloutSettings:
     tokenizer: str
     codebook_size: int
     rewards: RewardConfig
+    engine: Literal["transformers", "vllm"]
+    gpu_memory_share: float
+    """That vLLM takes."""
     device: str
     num_threads: int
 
@@ -76,11 +80,8 @@ class RolloutActor:
         torch.set_flush_denormal(True)
         torch.set_num_threads(settings.num_threads)
         self._settings = settings
-        mllm = load_extended(
-            settings.model, settings.device, dtype="auto", seed=settings.training.seed
-        )
-        self._mllm = mllm
-        self._engine: RolloutEngine = TransformersEngine(mllm, settings.training)
+        self._engine = start_engine(settings)
+        self._text_tokenizer = self._engine.processor.tokenizer
         self._tokenizer = SAMTok.from_pretrained(settings.tokenizer, device=settings.device)
         self._judge = Composition(
             settings.rewards, load_similarity(settings.rewards, settings.tokenizer, self._tokenizer)
@@ -99,18 +100,18 @@ class RolloutActor:
         """
         begun = time.perf_counter()
         self._load(version, weights)
-        encoded: dict[int, EncodedExample] = {}
+        prompts: dict[int, RolloutPrompt] = {}
         rejected = {}
         for task in tasks:
             try:
-                encoded[task.number] = self._encode(task.row)
+                prompts[task.number] = self._read(task.row)
             except InputError as error:
                 rejected[task.number] = quarantine_conversation(task.row, error, stage=STAGE)
-        sampled = self._sample(encoded)
+        sampled = self._sample(prompts)
         groups = [
-            self._judge_group(task, encoded[task.number], sampled[task.number], version)
+            self._judge_group(task, prompts[task.number].encoded, sampled[task.number], version)
             for task in tasks
-            if task.number in encoded
+            if task.number in prompts
         ]
         return CallResult(groups=groups, rejected=rejected, seconds=time.perf_counter() - begun)
 
@@ -125,20 +126,20 @@ class RolloutActor:
             weights: that learn; float32.
         """
         self._load(version, weights)
-        encoded = {}
+        prompts = {}
         for number, task in enumerate(tasks):
             try:
-                encoded[number] = self._encode(task.row)
+                prompts[number] = self._read(task.row)
             except InputError:
                 continue
-        if not encoded:
+        if not prompts:
             return []
-        seeds = [[0]] * len(encoded)
-        answers = self._engine.generate(list(encoded.values()), seeds, self._settings.greedy)
-        texts = [decode_answer(self._mllm.tokenizer, each.token_ids) for (each,) in answers]
+        seeds = [[0]] * len(prompts)
+        answers = self._engine.generate(list(prompts.values()), seeds, self._settings.greedy)
+        texts = [decode_answer(self._text_tokenizer, each.token_ids) for (each,) in answers]
         return [
             self._audit_answer(tasks[number], text)
-            for number, text in zip(encoded, texts, strict=True)
+            for number, text in zip(prompts, texts, strict=True)
         ]
 
     def _load(self, version: int, weights: Mapping[str, np.ndarray]) -> None:
@@ -147,11 +148,10 @@ class RolloutActor:
             self._engine.load_weights({n: torch.tensor(array) for n, array in weights.items()})
             self._version = version
 
-    def _encode(self, row: Mapping[str, Any]) -> EncodedExample:
+    def _read(self, row: Mapping[str, Any]) -> RolloutPrompt:
         conversation = read_conversation(row, self._settings.codebook_size)
-        encoded = encode_prompt(
-            conversation.messages[:-1], open_row_image(row), self._mllm.processor
-        )
+        image = open_row_image(row)
+        encoded = encode_prompt(conversation.messages[:-1], image, self._engine.processor)
         limit = self._settings.max_length - self._settings.sampling.max_new_tokens
         if len(encoded) > limit:
             raise InputError(
@@ -160,18 +160,18 @@ class RolloutActor:
                 f"{limit} leave room for an answer: raise --max-length, or lower the processor's "
                 "image size",
             )
-        return encoded
+        return RolloutPrompt(encoded, image)
 
-    def _sample(self, encoded: Mapping[int, EncodedExample]) -> dict[int, list[SampledAnswer]]:
-        if not encoded:
+    def _sample(self, prompts: Mapping[int, RolloutPrompt]) -> dict[int, list[SampledAnswer]]:
+        if not prompts:
             return {}
         settings = self._settings
         seeds = [
             [seed_of_answer(settings.training.seed, number, n) for n in range(settings.group_size)]
-            for number in encoded
+            for number in prompts
         ]
-        groups = self._engine.generate(list(encoded.values()), seeds, settings.sampling)
-        return dict(zip(encoded, groups, strict=True))
+        groups = self._engine.generate(list(prompts.values()), seeds, settings.sampling)
+        return dict(zip(prompts, groups, strict=True))
 
     def _judge_group(
         self,
@@ -182,7 +182,7 @@ class RolloutActor:
     ) -> RolloutGroup:
         row = task.row
         *_, question, target = (message["content"] for message in row["messages"])
-        texts = [decode_answer(self._mllm.tokenizer, each.token_ids) for each in answers]
+        texts = [decode_answer(self._text_tokenizer, each.token_ids) for each in answers]
         return RolloutGroup(
             number=task.number,
             task=row["task"],
@@ -222,6 +222,20 @@ class RolloutActor:
                 if task.is_drawn
             },
         )
+
+
+def start_engine(settings: RolloutSettings) -> RolloutEngine:
+    """The engine that the settings name, with the weights that the training starts from."""
+    seed = settings.training.seed
+    if settings.engine == "vllm":
+        return VllmEngine(
+            settings.model,
+            max_length=settings.max_length,
+            memory_share=settings.gpu_memory_share,
+            seed=seed,
+        )
+    mllm = load_extended(settings.model, settings.device, dtype="auto", seed=seed)
+    return TransformersEngine(mllm, settings.training)
 
 
 def seed_of_answer(seed: int, prompt: int, answer: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from pipelines.setting_checks import above_zero, at_least
 from samtok.errors import ConfigError
@@ -19,6 +20,10 @@ class RolloutConfig:
     """CPUs an actor may use; its torch threads. It reserves three quarters of them with Ray."""
     gpus_per_actor: float = 0.0
     """GPUs of an actor; a fraction shares one."""
+    engine: Literal["transformers", "vllm"] = "transformers"
+    """What generates. vllm, on GPUs only, has to be installed where the actors run; not run yet."""
+    gpu_memory_share: float = 0.9
+    """Of a GPU's memory that vllm takes for itself; lower where it shares the GPU."""
     prompts_per_call: int = 4
     """Prompts that an actor answers in one batch; each is answered --responses-per-prompt times."""
     timeout_seconds: float = 900.0
@@ -53,7 +58,26 @@ class RolloutConfig:
             raise ConfigError(
                 f"--rollouts.gpus-per-actor is {self.gpus_per_actor}; allowed is 0 or more"
             )
+        if self.engine == "vllm":
+            self._check_vllm()
         self.sampling()
+
+    def _check_vllm(self) -> None:
+        if not self.gpus_per_actor > 0:
+            raise ConfigError(
+                "--rollouts.engine vllm needs a GPU; give --rollouts.gpus-per-actor, or take "
+                "transformers"
+            )
+        if not 0 < self.gpu_memory_share <= 1:
+            raise ConfigError(
+                f"--rollouts.gpu-memory-share is {self.gpu_memory_share}; allowed is above 0, up "
+                "to 1"
+            )
+        if self.constrain_masks:
+            raise ConfigError(
+                "--rollouts.engine vllm cannot constrain masks; take transformers, or leave "
+                "--rollouts.constrain-masks out"
+            )
 
     def sampling(self) -> GenerationConfig:
         """How answers are sampled."""

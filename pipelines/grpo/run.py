@@ -50,6 +50,7 @@ from samtok.mllm import MaskTokenizerReference, load_processor
 from samtok.mllm.grpo import GrpoConfig
 from samtok.rewards import Composition, RewardConfig
 from samtok.tokenizer import SAMTok
+from samtok.words import MASK_START
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,6 +118,11 @@ class TrainGrpoConfig(TrainingJobConfig):
         share = self.prompts_per_step // minibatches
         divides("prompts_per_lane", self.prompts_per_lane, "prompts_per_step", share)
         check_lanes(share // self.prompts_per_lane, self.num_workers)
+        if self.rollouts.engine == "vllm" and self.training.lora_rank:
+            raise ConfigError(
+                "--rollouts.engine vllm is given whole weights, no adapters; set "
+                "--training.lora-rank 0, or take transformers"
+            )
         if self.max_length <= self.rollouts.max_new_tokens:
             raise ConfigError(
                 f"--max-length is {self.max_length} and --rollouts.max-new-tokens "
@@ -225,7 +231,12 @@ def check_grpo(config: TrainGrpoConfig) -> _Checked:
         images_per_window=config.prompts_per_window,
         seed=config.training.seed,
     )
-    load_processor(config.model)
+    processor = load_processor(config.model)
+    if config.rollouts.engine == "vllm" and MASK_START not in processor.tokenizer.get_vocab():
+        raise ConfigError(
+            f"--rollouts.engine vllm loads {config.model} as it is, which has no mask words; "
+            "fine-tune it by jobs/train_sft.py first, or take transformers"
+        )
     Composition(config.rewards, load_similarity(config.rewards, config.tokenizer, tokenizer))
     return _Checked(
         corpora=corpora,
@@ -287,6 +298,8 @@ def _actor_starter(config: TrainGrpoConfig, checked: _Checked) -> Callable[[], A
         tokenizer=find_source(config.tokenizer),
         codebook_size=checked.codebook_size,
         rewards=config.rewards,
+        engine=config.rollouts.engine,
+        gpu_memory_share=config.rollouts.gpu_memory_share,
         **model_settings(config.rollouts),
     )
     return partial(_start_actor, settings, actor_request(config.rollouts))

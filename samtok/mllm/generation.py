@@ -154,7 +154,7 @@ def make_processors(
         seeds: B, one for each row.
         prompt_length: tokens before the answers, padding included.
     """
-    processors: list[LogitsProcessor] = [TokenBan(_list_control_ids(mllm.tokenizer))]
+    processors: list[LogitsProcessor] = [TokenBan(list_control_ids(mllm.tokenizer))]
     if config.constrain_masks and MASK_START in mllm.tokenizer.get_vocab():
         constraint = MaskSpanConstraint(
             mask_token_ids(mllm.tokenizer),
@@ -218,7 +218,7 @@ def choose_tokens(
     return scores.argmax(1)
 
 
-def _list_control_ids(tokenizer: Any) -> list[int]:
+def list_control_ids(tokenizer: Any) -> list[int]:
     """Words that a message must not hold, but for the ends."""
     known, ends = tokenizer.get_vocab(), list_ends(tokenizer)
     return [known[word] for word in CONTROL_WORDS if word in known and known[word] not in ends]

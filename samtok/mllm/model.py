@@ -86,7 +86,7 @@ def load_mllm(
     """
     chosen_device = choose_device(device)
     chosen_dtype = choose_dtype(dtype, chosen_device)
-    folder = _find_folder(source)
+    folder = find_folder(source)
     try:
         model = transformers.AutoModelForImageTextToText.from_pretrained(
             folder,
@@ -106,7 +106,7 @@ def load_processor(source: str | Path) -> ProcessorMixin:
         CheckpointError: files are missing.
     """
     try:
-        return transformers.AutoProcessor.from_pretrained(_find_folder(source))
+        return transformers.AutoProcessor.from_pretrained(find_folder(source))
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"{source} has no processor that can be loaded: {error}") from error
 
@@ -117,7 +117,7 @@ def read_mask_tokenizer(source: str | Path) -> MaskTokenizerReference | None:
     Raises:
         CheckpointError: the model is not there, or its reference cannot be read.
     """
-    path = _find_folder(source) / REFERENCE_FILE
+    path = find_folder(source) / REFERENCE_FILE
     if not path.is_file():
         return None
     try:
@@ -150,17 +150,15 @@ def save_mllm(mllm: Mllm, folder: str | Path) -> Path:
     return path
 
 
-def _choose_attention(device: torch.device, dtype: torch.dtype) -> str:
-    """FlashAttention where it is installed and can run (not run yet), else PyTorch's own."""
-    can_flash = (
-        device.type == "cuda"
-        and dtype == torch.bfloat16
-        and transformers.utils.is_flash_attn_2_available()
-    )
-    return "flash_attention_2" if can_flash else "sdpa"
+def find_folder(source: str | Path) -> Path:
+    """The folder of a model, brought to this machine where it lies elsewhere.
 
+    Args:
+        source: see :func:`load_mllm`.
 
-def _find_folder(source: str | Path) -> Path:
+    Raises:
+        CheckpointError: there is none.
+    """
     if source in PACKAGED:
         return Path(__file__).parent / "packaged" / str(source)
     if str(source).startswith(SCHEME):
@@ -170,3 +168,13 @@ def _find_folder(source: str | Path) -> Path:
         return path
     expected = f"{' or '.join(map(repr, PACKAGED))}, a local folder, an s3:// folder"
     return download_from_hub(str(source), _FILES, expected=expected)
+
+
+def _choose_attention(device: torch.device, dtype: torch.dtype) -> str:
+    """FlashAttention where it is installed and can run (not run yet), else PyTorch's own."""
+    can_flash = (
+        device.type == "cuda"
+        and dtype == torch.bfloat16
+        and transformers.utils.is_flash_attn_2_available()
+    )
+    return "flash_attention_2" if can_flash else "sdpa"

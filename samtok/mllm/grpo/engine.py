@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 
 from samtok.mllm.collate import EncodedExample
@@ -15,8 +17,20 @@ from samtok.mllm.model import Mllm
 from samtok.mllm.training.base import LearningModel
 
 
+@dataclass(frozen=True, slots=True)
+class RolloutPrompt:
+    """An open conversation about an image."""
+
+    encoded: EncodedExample
+    image: np.ndarray
+    """uint8, shape (H, W, 3): for engines that encode images themselves."""
+
+
 class RolloutEngine(Protocol):
     """Holds a copy of the policy and samples from it."""
+
+    processor: Any
+    """Of the policy; its tokenizer has the mask words."""
 
     def load_weights(self, weights: Mapping[str, torch.Tensor]) -> None:
         """Take over the weights that learn, as the trainer has them.
@@ -28,7 +42,7 @@ class RolloutEngine(Protocol):
 
     def generate(
         self,
-        prompts: Sequence[EncodedExample],
+        prompts: Sequence[RolloutPrompt],
         seeds: Sequence[Sequence[int]],
         config: GenerationConfig,
     ) -> list[list[SampledAnswer]]:
@@ -45,6 +59,7 @@ class TransformersEngine:
     """
 
     def __init__(self, mllm: Mllm, config: GrpoConfig) -> None:
+        self.processor: Any = mllm.processor
         self._learner = LearningModel(mllm, config, mllm.device)
 
     def load_weights(self, weights: Mapping[str, torch.Tensor]) -> None:
@@ -57,9 +72,10 @@ class TransformersEngine:
 
     def generate(
         self,
-        prompts: Sequence[EncodedExample],
+        prompts: Sequence[RolloutPrompt],
         seeds: Sequence[Sequence[int]],
         config: GenerationConfig,
     ) -> list[list[SampledAnswer]]:
         """See `RolloutEngine`."""
-        return generate_groups(self._learner.mllm, prompts, seeds, config)
+        encoded = [prompt.encoded for prompt in prompts]
+        return generate_groups(self._learner.mllm, encoded, seeds, config)

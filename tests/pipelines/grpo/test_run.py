@@ -204,6 +204,9 @@ def test_overlap_trains_on_answers_of_the_step_before(inputs, ray_cluster, tmp_p
     assert all(4 <= tried <= 8 for tried in of("rollouts/prompts_tried"))
 
 
+VLLM = {"engine": "vllm", "gpus_per_actor": 1.0}
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
@@ -215,6 +218,15 @@ def test_overlap_trains_on_answers_of_the_step_before(inputs, ray_cluster, tmp_p
         ({"num_workers": 3}, ConfigError, "3 workers"),
         ({"max_length": 8}, ConfigError, "--max-length is 8"),
         ({"rollouts": {"temperature": 0.0}}, ConfigError, "--rollouts.temperature is 0.0"),
+        ({"rollouts": {"engine": "vllm"}}, ConfigError, "needs a GPU"),
+        (
+            {"rollouts": VLLM | {"gpu_memory_share": 1.5}},
+            ConfigError,
+            "--rollouts.gpu-memory-share is 1.5",
+        ),
+        ({"rollouts": VLLM | {"constrain_masks": True}}, ConfigError, "cannot constrain masks"),
+        ({"rollouts": VLLM, "training": {"lora_rank": 2}}, ConfigError, "no adapters"),
+        ({"rollouts": VLLM, "model": "tiny-base"}, ConfigError, "no mask words"),
         ({"audit_words": "nowhere"}, ConfigError, "nothing to read"),
         (
             {"rewards": RewardConfig(weights=("soft_matching=1",), similarity="expected_iou")},
