@@ -89,6 +89,9 @@ class DialoguesConfig:
     json_share: float = DialogueOptions().json_share
     """Share of referring segmentation that asks for a JSON list of masks with labels, 0..1; the
     rest is answered with masks only, which is shorter."""
+    no_target_share: float = DialogueOptions().no_target_share
+    """Share of the expressions that nothing fits which are asked for, 0..1; data sets of the field
+    have few of them or none."""
     min_reconstruction_iou: float | None = None
     """Leave out texts with a mask whose words rebuild it with a lower IoU, 0..1; needs words made
     with --reconstruct."""
@@ -119,8 +122,10 @@ class DialoguesConfig:
         lowest = self.min_reconstruction_iou
         if lowest is not None and not 0 <= lowest <= 1:
             raise ConfigError(f"--min-reconstruction-iou is {lowest}; allowed is 0 to 1")
-        if not 0 <= self.json_share <= 1:
-            raise ConfigError(f"--json-share is {self.json_share}; allowed is 0 to 1")
+        for name in ("json_share", "no_target_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                flag = name.replace("_", "-")
+                raise ConfigError(f"--{flag} is {getattr(self, name)}; allowed is 0 to 1")
 
 
 def run_dialogues(config: DialoguesConfig) -> RunSummary:
@@ -181,7 +186,9 @@ def build_mixture(config: DialoguesConfig) -> Mixture:
     """What the config makes."""
     return Mixture(
         weights=dataclasses.asdict(config.weights),
-        options=DialogueOptions(json_share=config.json_share),
+        options=DialogueOptions(
+            json_share=config.json_share, no_target_share=config.no_target_share
+        ),
         seed=config.seed,
         min_reconstruction_iou=config.min_reconstruction_iou,
         drop_colliding=config.drop_colliding,

@@ -39,6 +39,8 @@ class ReproduceConfig:
     """More flags of jobs/evaluate_tokenizer.py."""
     build_dialogues: str = ""
     """More flags of jobs/build_dialogues.py."""
+    build_sft: str = ""
+    """More flags of jobs/build_dialogues.py for what SFT learns from, beside --build-dialogues."""
     train_sft: str
     """Flags of jobs/train_sft.py, the model among them."""
     train_grpo: str = ""
@@ -83,7 +85,7 @@ def plan_stages(config: ReproduceConfig) -> list[Stage]:
     plan = _Plan(config)
     return [
         *plan.make_words(),
-        *plan.build("dialogues", plan.splits, config.build_dialogues),
+        *plan.write_dialogues(),
         plan.fine_tune(),
         *(plan.reward() if config.train_grpo else ()),
         plan.evaluate(),
@@ -129,6 +131,13 @@ class _Plan:
             corpus=self._output.uri("corpus-test"),
             tokenizer=self._tokenizer,
         )
+
+    def write_dialogues(self) -> Iterator[Stage]:
+        """What SFT learns from and is measured on."""
+        flags = self.config.build_dialogues
+        yield from self.build("dialogues", ["train"], f"{flags} {self.config.build_sft}")
+        held_out = [split for split in self.splits if split != "train"]
+        yield from self.build("dialogues", held_out, flags)
 
     def build(self, name: str, splits: Iterable[str], flags: str) -> Iterator[Stage]:
         """Conversations of each split."""
@@ -220,6 +229,7 @@ REPRODUCTION_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
             "--weights.region-captioning 2 --weights.grounded-conversation 0.6 "
             "--weights.scene-graph 2.5"
         ),
+        "build_sft": "--no-target-share 0.1",
         "train_sft": (
             "--preset tiny --model tiny-base --num-workers 2 "
             "--training.num-steps 1500 --validate-every 500"
@@ -229,7 +239,10 @@ REPRODUCTION_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
             "--weights.grounded-conversation 0 --weights.scene-graph 0 "
             "--weights.interactive-segmentation 0 --json-share 0"
         ),
-        "train_grpo": "--preset tiny --training.num-steps 60 --audit-size 300",
+        "train_grpo": (
+            "--preset tiny --training.num-steps 60 --training.learning-rate 2e-4 "
+            "--audit-size 300"
+        ),
         "evaluate_model": "--limit 520",
     },
 }

@@ -20,10 +20,14 @@ class DialogueOptions:
     json_share: float = 0.25
     """Share of referring segmentation that asks for a JSON list of masks and labels, 0..1; the rest
     asks for masks only, which is shorter."""
+    no_target_share: float = 1.0
+    """Share of the expressions that nothing fits which are asked for, 0..1. Data sets of the field
+    have few of them or none; a model that has seen few gives a mask where it should refuse."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.json_share <= 1:
-            raise ConfigError(f"json_share is {self.json_share}; allowed is 0 to 1")
+        for name in ("json_share", "no_target_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; allowed is 0 to 1")
 
 
 @dataclass(frozen=True, slots=True)

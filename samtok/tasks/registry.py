@@ -86,7 +86,10 @@ def make_conversations(
         for group in task.group_texts(texts):
             name = f"{image_id}/{task.NAME}/{group[0]}"
             members = [texts[position] for position in group]
-            copies = count_copies(weights.get(task.NAME, 0.0), f"{seed}/{name}")
+            weight = weights.get(task.NAME, 0.0)
+            if all(text.kind == "referring" and not text.mask_ids for text in members):
+                weight *= options.no_target_share
+            copies = count_copies(weight, f"{seed}/{name}")
             for copy in range(copies):
                 draft = task.write(members, regions, Random(f"{seed}/{name}/{copy}"), options)
                 made.append(_finish(draft, f"{name}/{copy}", task.NAME, regions))

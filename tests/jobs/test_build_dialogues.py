@@ -23,6 +23,7 @@ def test_help_teaches(check_job):
         ([], "nothing to read at"),
         (["--weights.scene-graph", "-1"], "--weights.scene-graph is -1.0; allowed is 0 to 100"),
         (["--json-share", "2"], "--json-share is 2.0; allowed is 0 to 1"),
+        (["--no-target-share", "-1"], "--no-target-share is -1.0; allowed is 0 to 1"),
         (["--min-reconstruction-iou", "1.5"], "--min-reconstruction-iou is 1.5; allowed is 0 to 1"),
         (["--num-workers", "0"], "--num-workers is 0"),
         (["--wieghts.scene-graph", "1"], "--wieghts.scene-graph"),

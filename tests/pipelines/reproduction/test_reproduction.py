@@ -67,6 +67,17 @@ def test_grpo_may_ask_other_questions_than_fine_tuning(tmp_path):
     assert by_name["sft"].conversations == (f"{tmp_path}/dialogues-train",)
 
 
+def test_what_is_learned_from_may_differ_from_what_is_measured_on(tmp_path):
+    flags = {"build_dialogues": "--json-share 0.5", "build_sft": "--no-target-share 0.2"}
+    config = ReproduceConfig(
+        output=str(tmp_path), **SMOKE, **flags, ingest_val=SMOKE["ingest_test"]
+    )
+    by_name = {s.name: parse_job(s.job, list(s.flags)) for s in plan_stages(config)}
+    built = [by_name[f"dialogues-{split}"] for split in ("train", "val", "test")]
+    assert [one.json_share for one in built] == [0.5, 0.5, 0.5]
+    assert [one.no_target_share for one in built] == [0.2, 1.0, 1.0]
+
+
 def test_the_laptops_stages_are_read_by_their_jobs_and_hold_out_what_checkpoints_are_chosen_by(
     tmp_path,
 ):

@@ -123,6 +123,27 @@ def test_conversations_take_turns():
         Conversation(messages=(asked, answered), **{**fields, "target_words": ("w",)})
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_of_what_nothing_fits_a_share_is_asked_and_all_the_rest(scenes, share):
+    absent, asked = 0, 0
+    for scene in scenes:
+        referring = {p: t for p, t in scene[1].items() if t.kind == "referring"}
+        missing = {p for p, text in referring.items() if not text.mask_ids}
+        weights = {"referring_segmentation": 1.0, "interactive_segmentation": 1.0}
+        everything, _ = make(scene, weights=weights)
+        made, _ = make(scene, weights=weights, no_target_share=share)
+        left_out = {c.conversation_id for c in everything} - {c.conversation_id for c in made}
+        positions = {int(name.split("/")[2]) for name in left_out}
+        assert positions <= missing
+        assert {c.conversation_id: c for c in made}.items() <= {
+            c.conversation_id: c for c in everything
+        }.items()
+        absent, asked = absent + len(missing), asked + len(missing - positions)
+    assert absent > 20
+    assert asked / absent == pytest.approx(share, abs=0.2)
+
+
 def test_options_are_checked():
-    with pytest.raises(ConfigError, match=r"json_share is 1.5; allowed is 0 to 1"):
-        DialogueOptions(json_share=1.5)
+    for name in ("json_share", "no_target_share"):
+        with pytest.raises(ConfigError, match=rf"{name} is 1.5; allowed is 0 to 1"):
+            DialogueOptions(**{name: 1.5})
