@@ -240,8 +240,7 @@ REPRODUCTION_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
             "--weights.interactive-segmentation 0 --json-share 0"
         ),
         "train_grpo": (
-            "--preset tiny --training.num-steps 60 --training.learning-rate 2e-4 "
-            "--audit-size 300"
+            "--preset tiny --training.num-steps 60 --training.learning-rate 2e-4 --audit-size 300"
         ),
         "evaluate_model": "--limit 520",
     },
