@@ -232,7 +232,7 @@ REPRODUCTION_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
         "build_sft": "--no-target-share 0.1",
         "train_sft": (
             "--preset tiny --model tiny-base --num-workers 2 "
-            "--training.num-steps 1500 --validate-every 500"
+            "--training.num-steps 1000 --validate-every 500"
         ),
         "build_prompts": (
             "--weights.region-captioning 0 --weights.region-vqa 0 "
