@@ -240,9 +240,11 @@ REPRODUCTION_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
             "--weights.interactive-segmentation 0 --json-share 0"
         ),
         "train_grpo": (
-            "--preset tiny --training.num-steps 60 --training.learning-rate 2e-4 --audit-size 300"
+            "--preset tiny --rewards.weights answer_matching=1 soft_matching=0 "
+            "--training.num-steps 40 --training.learning-rate 2e-4 --validate-every 10 "
+            "--audit-size 300"
         ),
-        "evaluate_model": "--limit 520",
+        "evaluate_model": "--limit 400",
     },
 }
 """smoke: runs through everything, teaches nothing. laptop: teaches, on two CPU cores."""

@@ -25,10 +25,10 @@ from pipelines.serving.calls import (
     SentImage,
     Served,
 )
-from pipelines.serving.embedding_cache import EmbeddingCache
 from samtok.errors import InputError
 from samtok.masks import decode_rles, encode_rle
 from samtok.metrics.segmentation import mask_iou
+from samtok.recently_used import RecentlyUsed
 from samtok.tokenizer import ImageEmbeddings, SAMTok
 from samtok.tokenizer.box_masks import find_masks_in_boxes
 from samtok.tokenizer.point_masks import find_mask_at_points
@@ -47,7 +47,10 @@ class TokenizerEngine:
     def __init__(self, tokenizer: SAMTok, *, cache_bytes: int) -> None:
         self.tokenizer = tokenizer
         self.fingerprint = tokenizer.fingerprint
-        self.cache = EmbeddingCache(cache_bytes)
+        self.cache: RecentlyUsed[str, ImageEmbeddings] = RecentlyUsed(
+            cache_bytes, lambda embeddings: embeddings.num_bytes
+        )
+        """By the SHA-256 of the image's bytes."""
 
     def run(self, calls: Sequence[Call]) -> list[Answer]:
         """Answers in the order of the calls; one that cannot be used does not touch the others."""
@@ -67,7 +70,11 @@ class TokenizerEngine:
     ) -> None:
         """Answer the calls at `positions`, all on one image."""
         image = calls[positions[0]].image
-        embeddings, was_there = self.cache.get(image.sha256, lambda: self._embed(image))
+        embeddings = self.cache.get(image.sha256)
+        was_there = embeddings is not None
+        if embeddings is None:
+            embeddings = self._embed(image)
+            self.cache.keep(image.sha256, embeddings)
         served = {
             p: Served(self.fingerprint, was_there or p != positions[0], len(calls))
             for p in positions

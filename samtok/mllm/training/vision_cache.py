@@ -9,12 +9,13 @@ width of the language model.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any
 
 import torch
+
+from samtok.recently_used import RecentlyUsed
 
 
 def cache_images(visual: Any, max_bytes: int) -> None:
@@ -41,22 +42,22 @@ class _CachedForward:
     def __init__(self, forward: Callable[..., Any], patches_per_token: int, max_bytes: int) -> None:
         self._forward = forward
         self._patches_per_token = patches_per_token
-        self._max_bytes = max_bytes
-        self._kept: OrderedDict[bytes, torch.Tensor] = OrderedDict()
-        self._num_bytes = 0
+        self._kept: RecentlyUsed[bytes, torch.Tensor] = RecentlyUsed(
+            max_bytes, lambda features: features.nbytes
+        )
         self._output_type: type[Any]
 
     def __call__(self, patches: torch.Tensor, grid_thw: torch.Tensor, **options: Any) -> Any:
         images = patches.split(grid_thw.prod(1).tolist())
         keys = [_key(image, grid) for image, grid in zip(images, grid_thw, strict=True)]
-        found = {key: self._kept[key] for key in keys if key in self._kept}
+        found = {key: kept for key in keys if (kept := self._kept.get(key)) is not None}
         new = {key: place for place, key in enumerate(keys) if key not in found}
         if new:
             chosen = torch.cat([images[place] for place in new.values()])
             made = self._look(chosen, grid_thw[list(new.values())], options)
-            found |= zip(new, made, strict=True)
-        for key, features in found.items():
-            self._keep(key, features)
+            for key, features in zip(new, made, strict=True):
+                found[key] = features
+                self._kept.keep(key, features.clone())  # a view would keep the whole batch
         pooled, *deeper = torch.cat([found[key] for key in keys], dim=1)
         levels = {"deepstack_features": deeper} if deeper else {}
         return self._output_type(pooler_output=pooled, **levels)
@@ -71,15 +72,6 @@ class _CachedForward:
         deeper = getattr(output, "deepstack_features", None) or []
         levels = torch.stack([output.pooler_output, *deeper])
         return levels.split((grid_thw.prod(1) // self._patches_per_token).tolist(), dim=1)
-
-    def _keep(self, key: bytes, features: torch.Tensor) -> None:
-        """As the most recently used."""
-        if self._kept.pop(key, None) is None:
-            features = features.clone()  # a view would keep the whole batch
-            self._num_bytes += features.nbytes
-        self._kept[key] = features
-        while self._num_bytes > self._max_bytes:
-            self._num_bytes -= self._kept.popitem(last=False)[1].nbytes
 
 
 def _key(image: torch.Tensor, grid: torch.Tensor) -> bytes:

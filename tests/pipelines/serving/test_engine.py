@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.serving.calls import DecodeCall, EncodeCall, Refused, SentImage
-from pipelines.serving.embedding_cache import EmbeddingCache
+from pipelines.serving.calls import DecodeCall, Decoded, EncodeCall, Refused, SentImage
 from pipelines.serving.engine import TokenizerEngine
 from samtok.masks import decode_rles, encode_rle
 from samtok.metrics.reconstruction import reconstruct
@@ -78,18 +77,14 @@ def test_a_broken_image_is_refused_alone(tokenizer, passes, picture, masks):
     assert len(engine.cache) == 1
 
 
-def test_the_cache_drops_what_was_used_least_recently(tokenizer, scenes):
-    made = {str(n): tokenizer.embed(picture) for n, (picture, _) in enumerate(scenes)}
-    cache = EmbeddingCache(3 * made["0"].num_bytes)
-    for name in ("0", "1", "2", "0", "3"):
-        cache.get(name, lambda name=name: made[name])
-    assert cache.num_bytes == 3 * made["0"].num_bytes
-    hits = {name: cache.get(name, lambda name=name: made[name])[1] for name in ("0", "2", "3")}
-    assert hits == {"0": True, "2": True, "3": True}
-    assert cache.get("1", lambda: made["1"]) == (made["1"], False)
-
-
-def test_what_is_too_large_for_the_cache_is_not_kept(tokenizer, picture):
-    cache = EmbeddingCache(10)
-    cache.get("a", lambda: tokenizer.embed(picture))
-    assert (len(cache), cache.num_bytes) == (0, 0)
+def test_embeddings_are_kept_as_far_as_there_is_room(tokenizer, passes, scenes):
+    pictures = [picture for picture, _ in scenes[:3]]
+    room = sum(tokenizer.embed(picture).num_bytes for picture in pictures[:2])
+    passes.clear()
+    engine = TokenizerEngine(tokenizer, cache_bytes=room)
+    for number in (0, 1, 0, 2, 0, 1):
+        (answer,) = engine.run([DecodeCall(send(pictures[number]), ((1, 2),), None)])
+        assert isinstance(answer, Decoded)
+    seen = [np.flatnonzero([np.array_equal(image, p) for p in pictures])[0] for image in passes]
+    assert seen == [0, 1, 2, 1]
+    assert engine.cache.num_bytes <= room
