@@ -51,7 +51,9 @@ class ReproduceConfig:
     seeds: tuple[int, ...] = (0, 1, 2)
     """GRPO is run once with each."""
     evaluate_model: str = ""
-    """More flags of jobs/evaluate_model.py."""
+    """More flags of jobs/evaluate_model.py, for what SFT made."""
+    evaluate_grpo: str = ""
+    """More flags of jobs/evaluate_model.py, for what SFT and GRPO made, on what GRPO asks."""
     dry_run: bool = False
     """Print the commands and stop."""
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
@@ -87,8 +89,8 @@ def plan_stages(config: ReproduceConfig) -> list[Stage]:
         *plan.make_words(),
         *plan.write_dialogues(),
         plan.fine_tune(),
-        *(plan.reward() if config.train_grpo else ()),
         plan.evaluate(),
+        *(plan.reward() if config.train_grpo else ()),
     ]
 
 
@@ -106,7 +108,6 @@ class _Plan:
         if config.train_tokenizer:
             self._tokenizer = self._output.uri("tokenizer/tokenizer")
         self._fine_tuned = self._output.uri("sft/model")
-        self._rewarded = [f"grpo-{seed}" for seed in config.seeds if config.train_grpo]
 
     def make_words(self) -> Iterator[Stage]:
         """Corpora, the tokenizer, the words of all masks, and how well they say them."""
@@ -160,14 +161,24 @@ class _Plan:
             **self._hold_out("validation_conversations", "dialogues"),
         )
 
+    def evaluate(self) -> Stage:
+        return self._stage(
+            "evaluation",
+            "evaluate_model",
+            f"--blank-image {self.config.evaluate_model}",
+            model=self._fine_tuned,
+            conversations=self._output.uri("dialogues-test"),
+            tokenizer=self._tokenizer,
+        )
+
     def reward(self) -> Iterator[Stage]:
-        """What GRPO asks, and GRPO with each seed."""
+        """What GRPO asks, GRPO with each seed, and what it changed."""
         asked = "dialogues"
         if self.config.build_prompts:
             asked = "prompts"
-            splits = [split for split in self.splits if split != "test"]
-            yield from self.build(asked, splits, self.config.build_prompts)
-        for name, seed in zip(self._rewarded, self.config.seeds, strict=True):
+            yield from self.build(asked, self.splits, self.config.build_prompts)
+        names = [f"grpo-{seed}" for seed in self.config.seeds]
+        for name, seed in zip(names, self.config.seeds, strict=True):
             yield self._stage(
                 name,
                 "train_grpo",
@@ -177,18 +188,14 @@ class _Plan:
                 tokenizer=self._tokenizer,
                 **self._hold_out("audit_conversations", asked),
             )
-
-    def evaluate(self) -> Stage:
-        models = tuple(self._output.uri(f"{name}/model") for name in self._rewarded)
-        compared: dict[str, Any] = {"compare_with": models} if models else {}
-        return self._stage(
-            "evaluation",
+        yield self._stage(
+            "grpo-evaluation",
             "evaluate_model",
-            f"--blank-image {self.config.evaluate_model}",
+            self.config.evaluate_grpo,
             model=self._fine_tuned,
-            conversations=self._output.uri("dialogues-test"),
+            compare_with=tuple(self._output.uri(f"{name}/model") for name in names),
+            conversations=self._output.uri(f"{asked}-test"),
             tokenizer=self._tokenizer,
-            **compared,
         )
 
     def _hold_out(self, flag: str, conversations: str) -> dict[str, str]:
@@ -220,6 +227,7 @@ REPRODUCTION_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
         ),
         "seeds": (0,),
         "evaluate_model": "--limit 2 --generation.max-new-tokens 8",
+        "evaluate_grpo": "--limit 2 --generation.max-new-tokens 8",
     },
     "laptop": {
         "ingest_train": "--source scenes --num-images 6000",
@@ -245,6 +253,7 @@ REPRODUCTION_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
             "--audit-size 300"
         ),
         "evaluate_model": "--limit 400",
+        "evaluate_grpo": "--limit 1000",
     },
 }
 """smoke: runs through everything, teaches nothing. laptop: teaches, on two CPU cores."""

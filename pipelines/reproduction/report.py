@@ -28,6 +28,8 @@ _FIGURES: Final = {
     "interactive_segmentation": ("g_iou",),
 }
 """Shown of each task, where it was measured."""
+_Reports = Mapping[str, Mapping[str, Mapping[str, Any]]]
+"""Model → task → figure → value."""
 _PAGE: Final = """\
 <!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
@@ -65,10 +67,14 @@ def write_report(output: Place, stages: Sequence[Stage], seconds: Mapping[str, f
 
 def _build(output: Place, stages: Sequence[Stage], seconds: Mapping[str, float]) -> Iterator[str]:
     yield f"# {_TITLE}"
-    yield "## Models, on what they have not seen"
+    yield "## The model, on what it has not seen"
     yield _compare(_read(output, "evaluation/report.json")["reports"])
     for name in _list_pictures(output, "evaluation"):
         yield f"![answers and their masks]({name})"
+    rewarded = any(stage.name == "grpo-evaluation" for stage in stages)
+    if rewarded:
+        yield "## What GRPO makes of it"
+        yield _compare_seeds(_read(output, "grpo-evaluation/report.json")["reports"])
     if curves := _list_pictures(output, CURVES_FOLDER):
         yield "## How they learned"
         yield from (f"![figures over training steps]({name})" for name in curves)
@@ -78,6 +84,8 @@ def _build(output: Place, stages: Sequence[Stage], seconds: Mapping[str, float])
         yield f"![masks beside what their words rebuild]({name})"
     yield "## Every figure of the models"
     yield _include(output, "evaluation/report.md")
+    if rewarded:
+        yield _include(output, "grpo-evaluation/report.md")
     yield "## Commands"
     rows = [(stage.name, f"{seconds[stage.name] / 60:.1f}") for stage in stages]
     yield _table(("stage", "minutes"), [*rows, ("all", f"{sum(seconds.values()) / 60:.1f}")])
@@ -86,33 +94,47 @@ def _build(output: Place, stages: Sequence[Stage], seconds: Mapping[str, float])
     yield _table(("version of", ""), list(versions.items()))
 
 
-def _compare(reports: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
-    """The fine-tuned model, the same blinded, and what GRPO makes of it: mean over seeds."""
-    by_grpo = [report for name, report in reports.items() if re.search(r"/grpo-\d+/model$", name)]
-    header = ("task", "figure", "fine-tuned", "image blanked")
+def _compare(reports: _Reports) -> str:
+    """The fine-tuned model, and the same blinded."""
+    model, blinded = reports["model"], reports["image blanked"]
+    rows = [
+        (*_name(task, figure), _show(model[task][figure]), _show(blinded[task][figure]))
+        for task, figure in _list_figures(model)
+    ]
+    return _table(("task", "figure", "fine-tuned", "image blanked"), rows)
+
+
+def _compare_seeds(reports: _Reports) -> str:
+    """The fine-tuned model, and what GRPO makes of it with each seed."""
+    before = reports["model"]
+    seeds = [report for name, report in reports.items() if name != "model"]
     rows = []
+    for task, figure in _list_figures(before):
+        values = [report[task][figure] for report in seeds]
+        change = statistics.fmean(values) - before[task][figure]
+        spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+        shown = ", ".join(map(_show, values))
+        rows.append(
+            (*_name(task, figure), _show(before[task][figure]), shown, f"{change:+.3f}{spread}")
+        )
+    header = ("task", "figure", "fine-tuned", "after GRPO, by seed", "change ± deviation")
+    return _table(header, rows)
+
+
+def _list_figures(report: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Tasks and figures that were measured."""
     for task, figures in _FIGURES.items():
         for figure in figures:
-            values = [
-                reports[name].get(task, {}).get(figure) for name in ("model", "image blanked")
-            ]
-            if values[0] is None:
-                continue
-            row = [task.replace("_", " "), figure.replace("_", " "), *map(_show, values)]
-            if by_grpo:
-                row.append(_spread([report[task][figure] for report in by_grpo]))
-            rows.append(tuple(row))
-    after = f"after GRPO (mean ± deviation of {len(by_grpo)})"
-    return _table((*header, after) if by_grpo else header, rows)
+            if report.get(task, {}).get(figure) is not None:
+                yield task, figure
 
 
-def _spread(values: Sequence[float]) -> str:
-    deviation = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):.3f}{deviation}"
+def _name(task: str, figure: str) -> tuple[str, str]:
+    return task.replace("_", " "), figure.replace("_", " ")
 
 
-def _show(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+def _show(value: float) -> str:
+    return f"{value:.3f}"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -34,7 +34,7 @@ def test_every_stage_is_a_command_that_reads_what_earlier_ones_wrote(tmp_path):
     assert [stage.name for stage in stages] == [
         *("corpus-train", "corpus-test", "tokenizer", "words-train", "words-test"),
         *("tokenizer-report", "dialogues-train", "dialogues-test"),
-        *("sft", "grpo-3", "grpo-5", "evaluation"),
+        *("sft", "evaluation", "grpo-3", "grpo-5", "grpo-evaluation"),
     ]
     written = set()
     for stage in stages:
@@ -47,15 +47,20 @@ def test_every_stage_is_a_command_that_reads_what_earlier_ones_wrote(tmp_path):
     by_name = {stage.name: parse_job(stage.job, list(stage.flags)) for stage in stages}
     assert by_name["sft"].tokenizer == f"{root}/tokenizer/tokenizer"
     assert [by_name[f"grpo-{seed}"].training.seed for seed in (3, 5)] == [3, 5]
-    assert by_name["evaluation"].conversations == f"{root}/dialogues-test"
-    assert len(by_name["evaluation"].compare_with) == 2
+    for name in ("evaluation", "grpo-evaluation"):
+        assert by_name[name].conversations == f"{root}/dialogues-test"
+        assert by_name[name].model == f"{root}/sft/model"
+    assert by_name["grpo-evaluation"].compare_with == (
+        f"{root}/grpo-3/model",
+        f"{root}/grpo-5/model",
+    )
 
 
 def test_without_grpo_the_fine_tuned_model_alone_is_measured(tmp_path):
     config = ReproduceConfig(output=str(tmp_path), **{**SMOKE, "train_grpo": ""})
     stages = plan_stages(config)
-    assert not any(stage.job == "train_grpo" for stage in stages)
-    assert "--compare-with" not in stages[-1].flags
+    assert not any("grpo" in stage.name for stage in stages)
+    assert stages[-1].name == "evaluation"
 
 
 def test_grpo_may_ask_other_questions_than_fine_tuning(tmp_path):
@@ -64,7 +69,9 @@ def test_grpo_may_ask_other_questions_than_fine_tuning(tmp_path):
     by_name = {s.name: parse_job(s.job, list(s.flags)) for s in plan_stages(config)}
     assert by_name["prompts-train"].weights.referring_segmentation == 3
     assert by_name["grpo-0"].conversations == (f"{tmp_path}/prompts-train",)
+    assert by_name["grpo-evaluation"].conversations == f"{tmp_path}/prompts-test"
     assert by_name["sft"].conversations == (f"{tmp_path}/dialogues-train",)
+    assert by_name["evaluation"].conversations == f"{tmp_path}/dialogues-test"
 
 
 def test_what_is_learned_from_may_differ_from_what_is_measured_on(tmp_path):
@@ -90,7 +97,7 @@ def test_the_laptops_stages_are_read_by_their_jobs_and_hold_out_what_checkpoints
         assert grpo.audit_conversations == f"{tmp_path}/prompts-val"
         assert grpo.conversations == (f"{tmp_path}/prompts-train",)
     assert by_name["evaluation"].conversations == f"{tmp_path}/dialogues-test"
-    assert "prompts-test" not in by_name
+    assert by_name["grpo-evaluation"].conversations == f"{tmp_path}/prompts-test"
 
 
 def test_curves_are_those_of_the_stages_runs(tmp_path, monkeypatch, caplog):
@@ -163,37 +170,48 @@ def test_the_page_compares_models_and_holds_all_reports(tmp_path):
     place = Place.at(str(tmp_path))
     stages = [
         Stage(name=name, job=job, flags=("--output", name))
-        for name, job in (("sft", "train_sft"), ("evaluation", "evaluate_model"))
+        for name, job in (
+            ("sft", "train_sft"),
+            ("evaluation", "evaluate_model"),
+            ("grpo-evaluation", "evaluate_model"),
+        )
     ]
 
     def figures(g_iou):
         return {"referring_segmentation": {"g_iou": g_iou, "n_acc": 0.5, "t_acc": None}}
 
-    reports = {
-        "model": figures(0.6),
-        "image blanked": figures(0.1),
+    blinded = {"model": figures(0.6), "image blanked": figures(0.1)}
+    rewarded = {
+        "model": figures(0.65),
         "out/grpo-0/model": figures(0.7),
         "out/grpo-1/model": figures(0.8),
     }
-    place.write_bytes("evaluation/report.json", json.dumps({"reports": reports}).encode())
+    for stage, reports in (("evaluation", blinded), ("grpo-evaluation", rewarded)):
+        place.write_bytes(f"{stage}/report.json", json.dumps({"reports": reports}).encode())
     place.write_bytes("evaluation/report.md", b"# Evaluation\n\n## Cats <b>\n")
+    place.write_bytes("grpo-evaluation/report.md", b"# Evaluation\n\n## Dogs\n")
     place.write_bytes("evaluation/answers-x.png", b"")
     place.write_bytes("tokenizer-report/report.md", b"# Tokenizer\n")
     place.write_bytes("curves/train_sft.png", b"")
 
-    markdown = write_report(place, stages, {"sft": 90.0, "evaluation": 30.0})
+    seconds = {"sft": 90.0, "evaluation": 30.0, "grpo-evaluation": 6.0}
+    markdown = write_report(place, stages, seconds)
 
-    line = next(row for row in markdown.splitlines() if "g iou" in row)
-    assert line == "| referring segmentation | g iou | 0.600 | 0.100 | 0.750 ± 0.071 |"
+    assert [row for row in markdown.splitlines() if "g iou" in row] == [
+        "| referring segmentation | g iou | 0.600 | 0.100 |",
+        "| referring segmentation | g iou | 0.650 | 0.700, 0.800 | +0.100 ± 0.071 |",
+    ]
+    assert "t acc" not in markdown
     assert "| sft | 1.5 |" in markdown
     assert "python jobs/train_sft.py --output sft" in markdown
     assert "#### Cats <b>" in markdown
+    assert "#### Dogs" in markdown
     page = (tmp_path / "report.html").read_text()
-    assert "<td>0.750 ± 0.071</td>" in page
+    assert "<td>+0.100 ± 0.071</td>" in page
     assert "Cats &lt;b&gt;" in page
     assert 'src="evaluation/answers-x.png"' in page
     assert 'src="curves/train_sft.png"' in page
 
     (tmp_path / "tokenizer-report/report.md").unlink()
     with pytest.raises(CheckpointError, match=r"report.md is gone"):
-        write_report(place, stages, dict.fromkeys(("sft", "evaluation"), 1.0))
+        write_report(place, stages, seconds)
