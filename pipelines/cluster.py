@@ -14,8 +14,6 @@ from samtok.errors import ConfigError
 
 _ACTOR_CPU_SHARE: Final = 0.75
 """Of its CPUs an actor reserves three quarters with Ray, so that decoding finds room."""
-_SUBMITTED: Final = "RAY_JOB_CONFIG_JSON_ENV_VAR"
-"""Set by Ray in a submitted job, whose runtime environment is the submitter's."""
 
 
 class ActorSettings(Protocol):
@@ -34,12 +32,6 @@ def connect() -> None:
 
     Does nothing where this process is connected already. Usage statistics stay off.
     """
-
-    def quieten() -> None:  # pickled whole, so that no worker imports this module for it
-        # Without a dashboard Ray Train warns once a second that it cannot be asked.
-        name = "ray.train.v2._internal.execution.controller.placement_group_cleaner"
-        logging.getLogger(name).setLevel(logging.ERROR)
-
     if ray.is_initialized():
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -55,7 +47,6 @@ def connect() -> None:
         address=address or "local",
         log_to_driver=True,
         logging_level=logging.WARNING,
-        runtime_env=None if _SUBMITTED in os.environ else {"worker_process_setup_hook": quieten},
         **local,
     )
     ray.data.DataContext.get_current().enable_progress_bars = False  # jobs show their own
