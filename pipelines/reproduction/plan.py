@@ -51,9 +51,9 @@ class ReproduceConfig:
     seeds: tuple[int, ...] = (0, 1, 2)
     """GRPO is run once with each."""
     evaluate_model: str = ""
-    """More flags of jobs/evaluate_model.py, for what SFT made."""
+    """More flags of jobs/evaluate_model.py."""
     evaluate_grpo: str = ""
-    """More flags of jobs/evaluate_model.py, for what SFT and GRPO made, on what GRPO asks."""
+    """Those for what GRPO made, beside what SFT made, on what GRPO asks; empty: the same."""
     dry_run: bool = False
     """Print the commands and stop."""
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
@@ -191,7 +191,7 @@ class _Plan:
         yield self._stage(
             "grpo-evaluation",
             "evaluate_model",
-            self.config.evaluate_grpo,
+            self.config.evaluate_grpo or self.config.evaluate_model,
             model=self._fine_tuned,
             compare_with=tuple(self._output.uri(f"{name}/model") for name in names),
             conversations=self._output.uri(f"{asked}-test"),
@@ -227,7 +227,6 @@ REPRODUCTION_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
         ),
         "seeds": (0,),
         "evaluate_model": "--limit 2 --generation.max-new-tokens 8",
-        "evaluate_grpo": "--limit 2 --generation.max-new-tokens 8",
     },
     "laptop": {
         "ingest_train": "--source scenes --num-images 6000",

@@ -120,7 +120,7 @@ def test_each_batch_job_and_training_has_a_rayjob_that_its_parser_accepts():
         if name == "reproduce_method":
             stages = plan_stages(settings)
             started = [(stage.name, parse_job(stage.job, list(stage.flags))) for stage in stages]
-            assert len(started) == 12
+            assert len(started) == 13
         for title, each in started:
             wanted = [getattr(each, f, None) for f in ("num_actors", "num_workers")]
             assert any(wanted), f"{title} begins without workers and has to say how many it wants"

@@ -50,6 +50,7 @@ def test_every_stage_is_a_command_that_reads_what_earlier_ones_wrote(tmp_path):
     for name in ("evaluation", "grpo-evaluation"):
         assert by_name[name].conversations == f"{root}/dialogues-test"
         assert by_name[name].model == f"{root}/sft/model"
+        assert by_name[name].limit == 2
     assert by_name["grpo-evaluation"].compare_with == (
         f"{root}/grpo-3/model",
         f"{root}/grpo-5/model",
@@ -98,6 +99,7 @@ def test_the_laptops_stages_are_read_by_their_jobs_and_hold_out_what_checkpoints
         assert grpo.conversations == (f"{tmp_path}/prompts-train",)
     assert by_name["evaluation"].conversations == f"{tmp_path}/dialogues-test"
     assert by_name["grpo-evaluation"].conversations == f"{tmp_path}/prompts-test"
+    assert by_name["grpo-evaluation"].limit == 1000
 
 
 def test_curves_are_those_of_the_stages_runs(tmp_path, monkeypatch, caplog):
