@@ -60,8 +60,9 @@ def test_every_stage_is_a_command_that_reads_what_earlier_ones_wrote(tmp_path):
 def test_without_grpo_the_fine_tuned_model_alone_is_measured(tmp_path):
     config = ReproduceConfig(output=str(tmp_path), **{**SMOKE, "train_grpo": ""})
     stages = plan_stages(config)
-    assert not any("grpo" in stage.name for stage in stages)
+    assert not any(stage.job == "train_grpo" for stage in stages)
     assert stages[-1].name == "evaluation"
+    assert "--compare-with" not in stages[-1].flags
 
 
 def test_grpo_may_ask_other_questions_than_fine_tuning(tmp_path):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.serving.calls import DecodeCall, Decoded, EncodeCall, Refused, SentImage
+from pipelines.serving.calls import DecodeCall, EncodeCall, Refused, SentImage
 from pipelines.serving.engine import TokenizerEngine
 from samtok.masks import decode_rles, encode_rle
 from samtok.metrics.reconstruction import reconstruct
@@ -82,9 +82,18 @@ def test_embeddings_are_kept_as_far_as_there_is_room(tokenizer, passes, scenes):
     room = sum(tokenizer.embed(picture).num_bytes for picture in pictures[:2])
     passes.clear()
     engine = TokenizerEngine(tokenizer, cache_bytes=room)
-    for number in (0, 1, 0, 2, 0, 1):
-        (answer,) = engine.run([DecodeCall(send(pictures[number]), ((1, 2),), None)])
-        assert isinstance(answer, Decoded)
+    answers = [
+        engine.run([DecodeCall(send(pictures[number]), ((1, 2),), None)])[0]
+        for number in (0, 1, 0, 2, 0, 1)
+    ]
+    assert [answer.served.cache_hit for answer in answers] == [
+        False,
+        False,
+        True,
+        False,
+        True,
+        False,
+    ]
     seen = [np.flatnonzero([np.array_equal(image, p) for p in pictures])[0] for image in passes]
     assert seen == [0, 1, 2, 1]
-    assert engine.cache.num_bytes <= room
+    assert engine.cache.num_bytes == room
