@@ -4,32 +4,37 @@ The batch of step s is generated with the weights of version max(first step, s -
 version being the number of steps that they have learned; never with others, so that a run repeats
 itself also where generation and training overlap.
 
-Producing, a loop of its own, waits for: the weights of that version (unblocked by `publish`), then
-the actors' calls (unblocked by their answers or timeouts). `take` waits for the batch of its step.
-An error of producing is raised by every `take`, so nothing waits for ever.
+Producing, a loop of its own, waits for: the weights of that version (unblocked by `publish` or
+`receive`), then the actors' calls (unblocked by their answers or timeouts). `take` waits for the
+batch of its step, `invite` for those that older weights are needed for. An error of producing is
+raised by both, so nothing waits for ever.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import numpy as np
 import ray
 from ray.actor import ActorHandle
 
 from pipelines.grpo.figures import measure_groups
 from pipelines.grpo.prompt_stream import PromptStream
+from pipelines.grpo.published_weights import PublishedWeights
 from pipelines.grpo.records import AuditedAnswer, AuditTask, BatchShare, CallResult, RolloutGroup
 from pipelines.grpo.rollout_config import RolloutConfig
 from pipelines.grpo.rollout_pool import RolloutError, RolloutPool
+from pipelines.grpo.weight_group import Layout, Meeting
 from pipelines.training.conversations import ConversationCorpus
 from pipelines.training.plan import Mixture
+
+logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
@@ -91,8 +96,9 @@ class RolloutController:
             timeout_seconds=config.timeout_seconds,
             max_attempts=config.max_attempts,
         )
-        self._weights: dict[int, ray.ObjectRef] = {}
+        self._weights: dict[int, PublishedWeights] = {}
         self._published = asyncio.Event()
+        self._first = 0
         self._batches: dict[int, asyncio.Future[_Batch]] = {}
         self._producing: asyncio.Task[None] | None = None
 
@@ -107,19 +113,63 @@ class RolloutController:
             self._producing.cancel()
         self._stream.seek(next_prompt)
         self._weights.clear()
+        self._first = step
         loop = asyncio.get_running_loop()
         self._batches = defaultdict(loop.create_future)
         self._producing = loop.create_task(self._produce(step, self._batches))
 
-    async def publish(self, version: int, weights: Mapping[str, np.ndarray]) -> None:
-        """Make weights known to rollouts.
+    async def publish(self, version: int, copies: Sequence[ray.ObjectRef]) -> None:
+        """Make weights known to rollouts, or say where those that were broadcast can be read.
 
         Args:
             version: steps that they have learned.
-            weights: those that learn, float32.
+            copies: a list of one reference to those that learn: name → float32 array.
         """
-        # Put by this actor, they outlive a trainer that dies.
-        self._weights[version] = ray.put(weights)
+        if version not in self._weights:
+            self._make_known(PublishedWeights(version))
+        self._weights[version].offer(copies)
+
+    async def invite(self, version: int) -> tuple[int, int]:
+        """Wait until no batch needs weights that are older than those to be broadcast.
+
+        Args:
+            version: of those.
+
+        Returns:
+            How many actors there are, and a number that changes when one of them does.
+
+        Raises:
+            RolloutError: a batch cannot be generated.
+        """
+        if self._producing is not None and version > self._first:
+            last = min(version + self._config.max_staleness, self._plan.num_steps) - 1
+            await asyncio.shield(self._batches[last])
+        return len(self._pool), self._pool.num_replaced
+
+    async def receive(self, version: int, meeting: Meeting, layout: Layout) -> None:
+        """Let all actors receive weights; those that fail will read a copy.
+
+        Args:
+            version: of the weights.
+            meeting: of the group that they are broadcast in.
+            layout: of the weights.
+        """
+        actors = self._pool.actors
+        calls = [
+            actor.receive.remote(version, meeting, rank, layout)
+            for rank, actor in enumerate(actors, start=1)
+        ]
+        answers = await asyncio.gather(
+            *(asyncio.wait_for(call, self._config.timeout_seconds) for call in calls),
+            return_exceptions=True,
+        )
+        for error in filter(None, answers):
+            logger.warning("a rollout actor did not receive weights: %r", error)
+        reached = [actor for actor, error in zip(actors, answers, strict=True) if error is None]
+        self._make_known(PublishedWeights(version, reached))
+
+    def _make_known(self, weights: PublishedWeights) -> None:
+        self._weights[weights.version] = weights
         self._published.set()
 
     async def take(self, step: int, rank: int, num_workers: int) -> BatchShare:
@@ -144,7 +194,7 @@ class RolloutController:
     async def audit(self, version: int) -> list[AuditedAnswer]:
         """Answers to the held-out prompts by published weights."""
         chunks = cut(self._audited, self._config.prompts_per_call)
-        parts = await self._pool.run("audit", chunks, version, self._weights[version])
+        parts = await self._pool.run("audit", chunks, self._weights[version])
         return [answer for part in parts for answer in part]
 
     async def _produce(self, first: int, batches: dict[int, asyncio.Future[_Batch]]) -> None:
@@ -153,7 +203,7 @@ class RolloutController:
             try:
                 version = max(first, step - self._config.max_staleness)
                 weights = await self._wait_for(version)
-                batch = await self._roll_out(step, version, weights, begun)
+                batch = await self._roll_out(step, weights, begun)
                 batches[step].set_result(batch)
             except Exception as error:
                 for later in range(step, self._plan.num_steps):
@@ -161,7 +211,7 @@ class RolloutController:
                     batches[later].exception()  # seen: not every one is going to be taken
                 return
 
-    async def _wait_for(self, version: int) -> ray.ObjectRef:
+    async def _wait_for(self, version: int) -> PublishedWeights:
         while version not in self._weights:
             self._published.clear()
             await self._published.wait()
@@ -169,15 +219,12 @@ class RolloutController:
             del self._weights[old]
         return self._weights[version]
 
-    async def _roll_out(
-        self, step: int, version: int, weights: ray.ObjectRef, free_since: float
-    ) -> _Batch:
+    async def _roll_out(self, step: int, weights: PublishedWeights, free_since: float) -> _Batch:
         """Groups for a step: flat ones are replaced as long as `max_tries` allows.
 
         Args:
             step: that they are for.
-            version: of the weights.
-            weights: themselves.
+            weights: that they are generated with.
             free_since: when the actors had nothing more to do, for their idle share.
         """
         wanted = self._plan.prompts_per_step
@@ -188,7 +235,7 @@ class RolloutController:
         while missing := self._count_missing(groups, limit):
             tasks = self._stream.take(missing)
             chunks = cut(tasks, self._config.prompts_per_call)
-            results: list[CallResult] = await self._pool.run("roll_out", chunks, version, weights)
+            results: list[CallResult] = await self._pool.run("roll_out", chunks, weights)
             for result in results:
                 groups += result.groups
                 rejected += result.rejected.values()
@@ -203,7 +250,8 @@ class RolloutController:
         figures["rollouts/tokens_per_second"] = figures.pop("num_sampled_tokens") / seconds
         available = (time.perf_counter() - free_since) * len(self._pool)
         figures["rollouts/idle_share"] = max(0.0, 1 - busy / available)
-        figures["rollouts/staleness"] = float(step - version)
+        figures["rollouts/staleness"] = float(step - weights.version)
+        figures["rollouts/broadcast_share"] = weights.num_holders / len(self._pool)
         figures["rollouts/prompts_tried"] = float(len(groups))
         figures["rollouts/actors_replaced"] = float(self._pool.num_replaced)
         chosen = choose_groups(groups, wanted)

@@ -1,7 +1,8 @@
 """The actor that generates: a copy of the policy, the rewards, and nothing of the training.
 
-Waits for nothing but calls. Every call brings the version of the weights it is to be answered with,
-and a reference to them, so that an actor that was replaced needs no other word.
+Waits for calls, and in `receive` for the trainer. Every other call brings the version of the
+weights it is to be answered with, and where they can be read, so that an actor that was replaced
+needs no other word.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
+import ray
 import torch
 
 from pipelines.grpo.records import AuditedAnswer, AuditTask, CallResult, PromptTask, RolloutGroup
+from pipelines.grpo.weight_group import Layout, Meeting, WeightGroup
 from pipelines.image_decoding import open_row_image
 from pipelines.quarantined_row import quarantine_conversation
 from pipelines.training.conversations import read_conversation
@@ -67,6 +70,8 @@ class RolloutSettings:
     """That vLLM takes."""
     device: str
     num_threads: int
+    timeout_seconds: float
+    """Of waiting for weights that are broadcast."""
 
 
 class RolloutActor:
@@ -87,19 +92,41 @@ class RolloutActor:
             settings.rewards, load_similarity(settings.rewards, settings.tokenizer, self._tokenizer)
         )
         self._version = -1
+        self._group: WeightGroup | None = None
+
+    def receive(self, version: int, meeting: Meeting, rank: int, layout: Layout) -> None:
+        """Take over weights that the trainer broadcasts.
+
+        Args:
+            version: of the weights.
+            meeting: of the group; this actor joins it, if it is not in it.
+            rank: of this actor in the group, from 1.
+            layout: of the weights.
+
+        Raises:
+            RuntimeError: the group lost a member.
+        """
+        self._version = -1  # half of the weights may be new
+        if self._group is None or self._group.meeting != meeting:
+            device = torch.device(self._settings.device)
+            self._group = None  # frees the one before
+            self._group = WeightGroup(meeting, rank, device, self._settings.timeout_seconds)
+        self._engine.load_weights(self._group.receive(layout))
+        self._version = version
 
     def roll_out(
-        self, tasks: Sequence[PromptTask], version: int, weights: Mapping[str, np.ndarray]
+        self, tasks: Sequence[PromptTask], version: int, copies: Sequence[ray.ObjectRef]
     ) -> CallResult:
         """Groups of answers to prompts, judged.
 
         Args:
             tasks: the prompts; answered in one batch.
             version: of the weights.
-            weights: that learn; float32.
+            copies: where those can be read: one reference to name → float32 array; none, if they
+                were received.
         """
         begun = time.perf_counter()
-        self._load(version, weights)
+        self._load(version, copies)
         prompts: dict[int, RolloutPrompt] = {}
         rejected = {}
         for task in tasks:
@@ -116,16 +143,16 @@ class RolloutActor:
         return CallResult(groups=groups, rejected=rejected, seconds=time.perf_counter() - begun)
 
     def audit(
-        self, tasks: Sequence[AuditTask], version: int, weights: Mapping[str, np.ndarray]
+        self, tasks: Sequence[AuditTask], version: int, copies: Sequence[ray.ObjectRef]
     ) -> list[AuditedAnswer]:
         """The most likely answers to held-out prompts, judged by text and by masks.
 
         Args:
             tasks: those that can be asked are answered in one batch, the others left out.
             version: of the weights.
-            weights: that learn; float32.
+            copies: as in :meth:`roll_out`.
         """
-        self._load(version, weights)
+        self._load(version, copies)
         prompts = {}
         for number, task in enumerate(tasks):
             try:
@@ -142,10 +169,12 @@ class RolloutActor:
             for number, text in zip(prompts, texts, strict=True)
         ]
 
-    def _load(self, version: int, weights: Mapping[str, np.ndarray]) -> None:
+    def _load(self, version: int, copies: Sequence[ray.ObjectRef]) -> None:
         if version != self._version:
+            (copy,) = copies
             # Arrays of the object store cannot be written to, which from_numpy warns of.
-            self._engine.load_weights({n: torch.tensor(array) for n, array in weights.items()})
+            weights = ((name, torch.tensor(array)) for name, array in ray.get(copy).items())
+            self._engine.load_weights(weights)
             self._version = version
 
     def _read(self, row: Mapping[str, Any]) -> RolloutPrompt:

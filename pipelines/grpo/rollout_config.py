@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from pipelines.setting_checks import above_zero, at_least
 from samtok.errors import ConfigError
 from samtok.mllm.generation import GenerationConfig
+
+WeightTransfer: TypeAlias = Literal["auto", "object_store", "broadcast"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,6 +24,11 @@ class RolloutConfig:
     """GPUs of an actor; a fraction shares one."""
     engine: Literal["transformers", "vllm"] = "transformers"
     """What generates. vllm, on GPUs only, has to be installed where the actors run; not run yet."""
+    weight_transfer: WeightTransfer = "auto"
+    """How actors get new weights. object_store: each reads a copy; broadcast: from the trainer's
+    memory to theirs by NCCL (between CPUs by gloo), and the copy is for actors that are replaced.
+    auto: broadcast where trainer and actors have GPUs of their own and --rollouts.max-staleness is
+    at most 1."""
     gpu_memory_share: float = 0.9
     """Of a GPU's memory that vllm takes for itself; lower where it shares the GPU."""
     prompts_per_call: int = 4
@@ -58,6 +65,12 @@ class RolloutConfig:
             raise ConfigError(
                 f"--rollouts.gpus-per-actor is {self.gpus_per_actor}; allowed is 0 or more"
             )
+        if self.weight_transfer == "broadcast" and self.max_staleness > 1:
+            raise ConfigError(
+                f"--rollouts.max-staleness is {self.max_staleness}; actors that weights are "
+                "broadcast to keep one version: give at most 1, or --rollouts.weight-transfer "
+                "object_store"
+            )
         if self.engine == "vllm":
             self._check_vllm()
         self.sampling()
@@ -78,6 +91,18 @@ class RolloutConfig:
                 "--rollouts.engine vllm cannot constrain masks; take transformers, or leave "
                 "--rollouts.constrain-masks out"
             )
+
+    def broadcasts_to(self, gpus_per_worker: float) -> bool:
+        """Whether weights are broadcast.
+
+        NCCL wants a GPU for each member, so actors that share one read copies.
+
+        Args:
+            gpus_per_worker: of the training.
+        """
+        if self.weight_transfer != "auto":
+            return self.weight_transfer == "broadcast"
+        return gpus_per_worker >= 1 and self.gpus_per_actor >= 1 and self.max_staleness <= 1
 
     def sampling(self) -> GenerationConfig:
         """How answers are sampled."""

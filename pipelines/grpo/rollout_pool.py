@@ -16,6 +16,7 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import RayActorError
 
+from pipelines.grpo.published_weights import PublishedWeights
 from samtok.errors import SamtokError
 
 logger = logging.getLogger(__name__)
@@ -61,16 +62,20 @@ class RolloutPool:
     def __len__(self) -> int:
         return len(self._actors)
 
+    @property
+    def actors(self) -> Sequence[ActorHandle]:
+        """Those at work now."""
+        return tuple(self._actors)
+
     async def run(
-        self, method: str, chunks: Sequence[Sequence[Any]], version: int, weights: ray.ObjectRef
+        self, method: str, chunks: Sequence[Sequence[Any]], weights: PublishedWeights
     ) -> list[Any]:
         """Call a method of the actors on every chunk of work.
 
         Args:
             method: of `RolloutActor`.
             chunks: of tasks.
-            version: of the weights.
-            weights: a reference to them.
+            weights: that it is done with.
 
         Returns:
             A result for each chunk, in order, whoever did it.
@@ -85,7 +90,8 @@ class RolloutPool:
             while waiting:
                 call = waiting.popleft()
                 actor = self._actors[slot]
-                reference = getattr(actor, method).remote(call.tasks, version, weights)
+                copies = await weights.copies_for(actor)
+                reference = getattr(actor, method).remote(call.tasks, weights.version, copies)
                 try:
                     results[call.position] = await asyncio.wait_for(
                         _wait(reference), self._timeout_seconds

@@ -300,6 +300,7 @@ def _actor_starter(config: TrainGrpoConfig, checked: _Checked) -> Callable[[], A
         rewards=config.rewards,
         engine=config.rollouts.engine,
         gpu_memory_share=config.rollouts.gpu_memory_share,
+        timeout_seconds=config.rollouts.timeout_seconds,
         **model_settings(config.rollouts),
     )
     return partial(_start_actor, settings, actor_request(config.rollouts))
@@ -321,6 +322,8 @@ def _build_job(
         training=config.training,
         temperature=config.rollouts.temperature,
         controller=controller,
+        broadcasts_weights=config.rollouts.broadcasts_to(config.gpus_per_worker),
+        weight_timeout_seconds=config.rollouts.timeout_seconds,
         num_audited=len(checked.audited),
         output=output,
         loop=loop_config(

@@ -18,6 +18,7 @@ from ray.actor import ActorHandle
 from pipelines.grpo.audit import draw_audit, tabulate_audit, tabulate_groups
 from pipelines.grpo.figures import measure_audit
 from pipelines.grpo.records import BatchShare, RolloutGroup
+from pipelines.grpo.weight_sync import WeightSender
 from pipelines.storage import Place
 from pipelines.tracking import RunTracker
 from pipelines.training import quarantine
@@ -43,6 +44,10 @@ class GrpoJob:
     """Of sampling."""
     controller: ActorHandle
     """Of the rollouts."""
+    broadcasts_weights: bool
+    """To the rollout actors; else they read them from the object store."""
+    weight_timeout_seconds: float
+    """Of a broadcast."""
     num_audited: int
     """Held-out prompts; 0: no audit."""
     output: Place
@@ -68,6 +73,9 @@ class _GrpoLoop(TrainingLoop[GroupBatch]):
             temperature=job.temperature,
             device=device,
             dtype=choose_dtype(job.training.dtype, device),
+        )
+        self._sender = WeightSender(
+            job.controller, device, job.broadcasts_weights, job.weight_timeout_seconds
         )
         self._next_prompt = 0
         self._version = -1  # published last
@@ -157,8 +165,7 @@ class _GrpoLoop(TrainingLoop[GroupBatch]):
         self._version = self.trainer.step
         weights = self.trainer.weights()
         if self.rank == 0:
-            arrays = {name: weight.float().cpu().numpy() for name, weight in weights.items()}
-            ray.get(self.job.controller.publish.remote(self._version, arrays))
+            self._sender.send(self._version, weights)
 
     def _score(self, group: RolloutGroup) -> ScoredGroup:
         rewards = torch.tensor([[reward.total for reward in group.rewards]])

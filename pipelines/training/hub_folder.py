@@ -51,7 +51,7 @@ def write_model(
         state = torch.load(
             Path(folder) / STATE_FILE, map_location="cpu", weights_only=True, mmap=True
         )
-        learner.load_weights(state["trainer"]["weights"])
+        learner.load_weights(state["trainer"]["weights"].items())
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         result = learner.model

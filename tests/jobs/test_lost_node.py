@@ -73,7 +73,7 @@ def test_a_training_goes_on_when_its_node_is_replaced(nodes, submit, inputs, job
     assert not (tmp_path / "out/_manifest.json").exists()
     nodes.start_second()
 
-    assert nodes.wait_for_job(job, timeout=240) == "SUCCEEDED", nodes.read_log(job)
+    assert nodes.wait_for_job(job, timeout=600) == "SUCCEEDED", nodes.read_log(job)
     summary = json.loads((tmp_path / "out/_manifest.json").read_text())["summary"]
     assert summary["steps"] == NUM_STEPS
     workers = set(re.findall(r"RayTrainWorker pid=(\d+)", nodes.read_log(job)))

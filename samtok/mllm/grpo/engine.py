@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -32,11 +32,12 @@ class RolloutEngine(Protocol):
     processor: Any
     """Of the policy; its tokenizer has the mask words."""
 
-    def load_weights(self, weights: Mapping[str, torch.Tensor]) -> None:
+    def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
         """Take over the weights that learn, as the trainer has them.
 
         Args:
-            weights: name → float32 tensor on the CPU, `GrpoTrainer.weights`.
+            weights: names and float32 tensors, items of `GrpoTrainer.weights`; read once, to the
+                end, without keeping them all.
         """
         ...
 
@@ -62,7 +63,7 @@ class TransformersEngine:
         self.processor: Any = mllm.processor
         self._learner = LearningModel(mllm, config, mllm.device)
 
-    def load_weights(self, weights: Mapping[str, torch.Tensor]) -> None:
+    def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
         """See `RolloutEngine`.
 
         Raises:

@@ -7,7 +7,7 @@ images. It runs in this process, so that weights are handed over as they are.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,11 +64,9 @@ class VllmEngine:
             seed=seed,
         )
 
-    def load_weights(self, weights: Mapping[str, torch.Tensor]) -> None:
+    def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
         """See `RolloutEngine`; what is kept of prompts was made by the old weights, and goes."""
-        self._llm.collective_rpc(
-            "reload_weights", kwargs={"weights_iterator": list(weights.items())}
-        )
+        self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(weights)})
         self._llm.reset_prefix_cache()
 
     def generate(

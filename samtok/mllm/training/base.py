@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import nn
@@ -23,6 +23,12 @@ from samtok.training.sharding import deal_out, replicate, shard, whole, whole_we
 
 if TYPE_CHECKING:
     from peft import PeftModel
+
+
+_OTHER_WEIGHTS: Final = (
+    "the training state was written for another model, or with other parts learning; continue it "
+    "with the settings it was begun with"
+)
 
 
 class LearningModel:
@@ -48,20 +54,21 @@ class LearningModel:
         return learning
 
     @torch.no_grad()
-    def load_weights(self, weights: Mapping[str, torch.Tensor]) -> None:
-        """Take over weights of :meth:`weights`, of any number of processes.
+    def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
+        """Take over items of :meth:`weights`, of any number of processes; one at a time.
 
         Raises:
-            CheckpointError: they belong to another model, or other parts of it learned.
+            CheckpointError: they belong to another model, or other parts of it learned. Some may
+                have been taken over.
         """
-        learning = dict(self._learning())
-        if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in learning.items()}:
-            raise CheckpointError(
-                "the training state was written for another model, or with other parts learning; "
-                "continue it with the settings it was begun with"
-            )
-        for name, weight in learning.items():
-            weight.copy_(deal_out(weights[name].to(weight.device), weight))
+        missing = dict(self._learning())
+        for name, weight in weights:
+            own = missing.pop(name, None)
+            if own is None or own.shape != weight.shape:
+                raise CheckpointError(_OTHER_WEIGHTS)
+            own.copy_(deal_out(weight.to(own.device), own))
+        if missing:
+            raise CheckpointError(_OTHER_WEIGHTS)
 
     def _learning(self) -> list[tuple[str, torch.Tensor]]:
         return [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
@@ -147,7 +154,7 @@ class MllmTrainer:
         Raises:
             CheckpointError: as :meth:`load_state_dict`.
         """
-        self._learner.load_weights(weights)
+        self._learner.load_weights(weights.items())
 
     def _optimize(self) -> dict[str, float]:
         """Take a step along the gradients, which are those of the whole batch.

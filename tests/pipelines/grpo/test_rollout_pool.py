@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 import ray
 
+from pipelines.grpo.published_weights import PublishedWeights
 from pipelines.grpo.rollout_pool import RolloutError, RolloutPool
 
 
 class FaultyActor:
-    """Doubles numbers; once for each file in its folder it dies or hangs in the middle."""
+    """Doubles numbers; once for each file in a folder it dies or hangs in the middle."""
 
-    def double(self, tasks, version, folder):
+    def double(self, tasks, version, copies):
+        (folder,) = copies
         for fault in ("die", "hang"):
             for file in Path(folder).glob(f"{fault}-*"):
                 try:
@@ -37,7 +39,9 @@ def run(folder, chunks, **changes):
 
     async def call():
         pool = RolloutPool(start, **options)
-        return await pool.run("double", chunks, 7, str(folder)), pool.num_replaced
+        weights = PublishedWeights(7)
+        weights.offer([str(folder)])
+        return await pool.run("double", chunks, weights), pool.num_replaced
 
     return asyncio.run(call())
 
@@ -58,3 +62,33 @@ def test_work_that_is_lost_again_and_again_is_an_error(ray_cluster, tmp_path):
         (tmp_path / f"die-{number}").touch()
     with pytest.raises(RolloutError, match="lost 3 times"):
         run(tmp_path, [[1]], num_actors=1)
+
+
+class Forgetful:
+    """Says which copies it was told of; dies when it is told of none for the second time."""
+
+    def __init__(self):
+        self._num_calls = 0
+
+    def tell(self, tasks, version, copies):
+        self._num_calls += not copies
+        if self._num_calls == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return list(copies)
+
+
+@pytest.mark.ray
+def test_only_who_was_not_sent_weights_is_told_of_a_copy(ray_cluster):
+    async def call():
+        pool = RolloutPool(
+            ray.remote(Forgetful).options(num_cpus=0).remote,
+            num_actors=1,
+            timeout_seconds=60.0,
+            max_attempts=2,
+        )
+        weights = PublishedWeights(7, pool.actors)
+        first = await pool.run("tell", [[1]], weights)
+        weights.offer(["copy"])
+        return first + await pool.run("tell", [[2], [3]], weights)
+
+    assert asyncio.run(call()) == [[], ["copy"], ["copy"]]

@@ -35,9 +35,7 @@ def inputs(small_tokenizer_folder, tmp_path_factory):
 def alone(ray_cluster, inputs, tmp_path_factory):
     """What one worker and one actor make of it, with its run in a local MLflow store."""
     folder = tmp_path_factory.mktemp("alone")
-    config = settings(
-        folder / "out", inputs, tracking=TrackingConfig(uri=f"sqlite:///{folder}/mlflow.db")
-    )
+    config = settings(folder / "out", inputs, tracking=tracked(folder))
     return config, run_grpo(config)
 
 
@@ -145,8 +143,8 @@ def find_processes(title):
     return found
 
 
-def kill_in_turn(titles, folder):
-    """After each checkpoint stop a process, so that work lies with it, then kill it."""
+def kill_in_turn(titles, folder, num_victims=None):
+    """After each checkpoint stop processes, all if so, so that work lies with them; kill them."""
 
     def wait_and_kill():
         for title in titles:
@@ -155,10 +153,10 @@ def kill_in_turn(titles, folder):
                 and (victims := find_processes(title))
             ):
                 time.sleep(0.05)
-            for victim in victims:
+            for victim in victims[:num_victims]:
                 victim.suspend()
             time.sleep(1)
-            for victim in victims:
+            for victim in victims[:num_victims]:
                 victim.kill()
             killed.append(title)
 
@@ -188,13 +186,35 @@ def test_two_workers_and_two_actors_do_what_one_of_each_does(alone, inputs, tmp_
     assert find_distance(weights(alone[1]), weights(shared)) < 0.02 * learned
 
 
+def tracked(folder):
+    return TrackingConfig(uri=f"sqlite:///{folder}/mlflow.db")
+
+
 @pytest.mark.ray
-def test_overlap_trains_on_answers_of_the_step_before(inputs, ray_cluster, tmp_path):
+def test_weights_that_are_broadcast_are_those_that_are_read(alone, inputs, tmp_path):
+    """An actor is killed on the way; the one in its place reads a copy, and then joins them."""
+    rollouts = {"num_actors": 2, "weight_transfer": "broadcast"}
+    config = settings(tmp_path / "out", inputs, rollouts=rollouts, tracking=tracked(tmp_path))
+    thread, killed = kill_in_turn(["ray::RolloutActor"], tmp_path / "out", num_victims=1)
+    summary = run_grpo(config)
+    thread.join(10)
+    assert killed == ["ray::RolloutActor"]
+    check_equal(alone[1], summary)
+    of = histories(config, summary)
+    assert of("rollouts/actors_replaced")[-1] == 1
+    shares = of("rollouts/broadcast_share")
+    assert shares[0] == shares[1] == shares[-1] == 1.0
+    assert set(histories(*alone)("rollouts/broadcast_share")) == {0.0}
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("transfer", ["object_store", "broadcast"])
+def test_overlap_trains_on_answers_of_the_step_before(transfer, inputs, ray_cluster, tmp_path):
     config = settings(
         tmp_path / "out",
         inputs,
-        tracking=TrackingConfig(uri=f"sqlite:///{tmp_path}/mlflow.db"),
-        rollouts={"max_staleness": 1, "max_tries": 2.0},
+        tracking=tracked(tmp_path),
+        rollouts={"max_staleness": 1, "max_tries": 2.0, "weight_transfer": transfer},
         training={"num_minibatches": 2, "lora_rank": 2},
     )
     summary = run_grpo(config)
@@ -219,6 +239,11 @@ VLLM = {"engine": "vllm", "gpus_per_actor": 1.0}
         ({"max_length": 8}, ConfigError, "--max-length is 8"),
         ({"rollouts": {"temperature": 0.0}}, ConfigError, "--rollouts.temperature is 0.0"),
         ({"rollouts": {"engine": "vllm"}}, ConfigError, "needs a GPU"),
+        (
+            {"rollouts": {"weight_transfer": "broadcast", "max_staleness": 2}},
+            ConfigError,
+            "keep one version",
+        ),
         (
             {"rollouts": VLLM | {"gpu_memory_share": 1.5}},
             ConfigError,

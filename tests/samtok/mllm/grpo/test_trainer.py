@@ -198,7 +198,7 @@ def test_a_sampler_with_the_weights_that_learned_samples_from_the_policy(config)
     sampler = LearningModel(build_mllm(), config, torch.device("cpu"))
     groups = sample(sampler.mllm, 2)
     stale = trainer.train_step([make_group_batch(groups, sampler.mllm)])["sampler_drift"]
-    sampler.load_weights(trainer.weights())
+    sampler.load_weights(trainer.weights().items())
     fresh = trainer.train_step([make_group_batch(sample(sampler.mllm, 2), sampler.mllm)])
     assert fresh["sampler_drift"] < 1e-4 < 1e-2 < stale
 

@@ -130,7 +130,7 @@ def test_groups_are_those_of_the_other_engine_before_and_after_new_weights(
         for name, weight in learner.weights().items()
     }
     for each in (engine, other):
-        each.load_weights(weights)
+        each.load_weights(weights.items())
     assert not llm.has_prefixes
     after = other.generate(prompts, SEEDS, SAMPLING)
     assert_same(engine.generate(prompts, SEEDS, SAMPLING), after)
