@@ -47,6 +47,9 @@ class TwoNodes:
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
             "RAY_worker_niceness": "0",
+            # A node that is switched off is given up after 3 s, not 15.
+            "RAY_health_check_period_ms": "1000",
+            "RAY_health_check_failure_threshold": "3",
         }
 
     def start_head(self):

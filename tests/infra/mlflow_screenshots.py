@@ -1,12 +1,15 @@
-"""A picture of MLflow's own page for the docs, of a server that runs: the stages of a reproduction.
+"""Pictures of MLflow's own page for the docs, of a server that runs.
+
+The stages of a reproduction, or some runs side by side:
 
 python -m tests.infra.tracking_server   # and, with what it prints, in another shell:
 python jobs/reproduce_method.py --preset laptop --output out/reproduce
-python -m tests.infra.mlflow_screenshots docs/images RUN_ID_OF_THE_WHOLE
+python -m tests.infra.mlflow_screenshots docs/images/mlflow-stages.png --stages-of RUN_ID
+python -m tests.infra.mlflow_screenshots docs/images/mlflow-runs.png --runs RUN_ID RUN_ID
 """
 
+import argparse
 import os
-import sys
 from pathlib import Path
 from urllib.parse import quote
 
@@ -21,17 +24,32 @@ PATIENCE_MS = 60_000
 EXPANDER = ".ag-cell-value button"
 
 
-def open_charts(page, address, parent, children):
-    """The page that draws the metrics and pictures of all runs together."""
-    chosen = quote(f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
+def open_charts(page, address, experiment_id, condition):
+    """The page that draws the metrics and pictures of runs together."""
     page.goto(
-        f"{address}/#/experiments/{parent.info.experiment_id}/runs?compareRunsMode=CHART"
-        f"&workflowType=machine_learning&searchFilter={chosen}"
+        f"{address}/#/experiments/{experiment_id}/runs?compareRunsMode=CHART"
+        f"&workflowType=machine_learning&searchFilter={quote(condition)}"
     )
+
+
+def open_stages(page, address, parent_id):
+    """The runs below one."""
+    client = MlflowClient(address)
+    parent = client.get_run(parent_id)
+    below = f"tags.`mlflow.parentRunId` = '{parent_id}'"
+    children = client.search_runs([parent.info.experiment_id], below)
+    open_charts(page, address, parent.info.experiment_id, below)
     wait_for_names(page, [parent])
     page.locator(EXPANDER).first.click()
     wait_for_names(page, children)
-    tidy(page)
+
+
+def open_runs(page, address, run_ids):
+    """Runs of one experiment."""
+    runs = [MlflowClient(address).get_run(run_id) for run_id in run_ids]
+    ids = ", ".join(f"'{run_id}'" for run_id in run_ids)
+    open_charts(page, address, runs[0].info.experiment_id, f"attributes.run_id IN ({ids})")
+    wait_for_names(page, runs)
 
 
 def wait_for_names(page, runs):
@@ -49,17 +67,18 @@ def tidy(page):
     page.wait_for_timeout(5000)
 
 
-def list_stages(client, parent_id):
-    """The run of the whole, and those below it."""
-    parent = client.get_run(parent_id)
-    below = f"tags.`mlflow.parentRunId` = '{parent_id}'"
-    return parent, list(client.search_runs([parent.info.experiment_id], below))
-
-
 if __name__ == "__main__":
-    folder, parent_id = sys.argv[1:]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("picture", type=Path)
+    shown = parser.add_mutually_exclusive_group(required=True)
+    shown.add_argument("--stages-of", metavar="RUN_ID")
+    shown.add_argument("--runs", metavar="RUN_ID", nargs="+")
+    args = parser.parse_args()
     address = os.environ["MLFLOW_TRACKING_URI"]
-    stages = list_stages(MlflowClient(address), parent_id)
     with open_browser() as browser, open_page(browser, address, **SCREEN, **SIGN_IN) as page:
-        open_charts(page, address, *stages)
-        save(page, Path(folder) / "mlflow-stages.png")
+        if args.runs:
+            open_runs(page, address, args.runs)
+        else:
+            open_stages(page, address, args.stages_of)
+        tidy(page)
+        save(page, args.picture)

@@ -10,10 +10,9 @@ import boto3
 import compose_spec
 import pytest
 import yaml
-from mlflow import MlflowClient
 
 from pipelines.tracking import RunTracker, TrackingConfig
-from tests.infra.mlflow_screenshots import SCREEN, list_stages, open_charts
+from tests.infra.mlflow_screenshots import SCREEN, open_stages
 from tests.infra.tracking_server import (
     ADMIN_PASSWORD,
     COMPOSE,
@@ -113,8 +112,7 @@ def test_runs_of_all_stages_are_compared_in_a_browser(server, signed_in):
             with RunTracker.open(dataclasses.replace(below, run_name=name)) as stage:
                 for step in range(3):
                     stage.log_metrics({metric: 0.5 * step}, step=step)
-    client = MlflowClient(server)
     with open_browser() as browser, open_page(browser, server, **SCREEN, **SIGN_IN) as page:
-        open_charts(page, server, *list_stages(client, whole.run_id))
+        open_stages(page, server, whole.run_id)
         for metric in stages.values():
             page.get_by_text(metric, exact=True).first.wait_for()

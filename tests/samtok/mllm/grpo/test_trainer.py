@@ -154,21 +154,32 @@ def train_share(parallel, rank=0, num_processes=1):
     return figures, trainer.weights()
 
 
-def _run_process(rank, port, folder, parallel):
+PARALLEL = ("ddp", "fsdp")
+
+
+def _run_process(rank, port, folder):
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-    torch.save(train_share(parallel, rank, 2), f"{folder}/{rank}.pt")
+    for parallel in PARALLEL:
+        torch.save(train_share(parallel, rank, 2), f"{folder}/{parallel}-{rank}.pt")
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
-def test_two_processes_train_as_one_with_twice_the_lanes(tmp_path, parallel):
-    """Weights as the rollouts get them, with a penalty from a reference that is dealt out too."""
+@pytest.fixture(scope="module")
+def shares(tmp_path_factory):
+    """What two processes made of it: a file for each, parallel-rank."""
+    folder = tmp_path_factory.mktemp("shares")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    mp.spawn(_run_process, (port, str(tmp_path), parallel), nprocs=2)
+    mp.spawn(_run_process, (port, str(folder)), nprocs=2)
+    return folder
+
+
+@pytest.mark.parametrize("parallel", PARALLEL)
+def test_two_processes_train_as_one_with_twice_the_lanes(shares, parallel):
+    """Weights as the rollouts get them, with a penalty from a reference that is dealt out too."""
     (figures, first), (_, second) = (
-        torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)
+        torch.load(shares / f"{parallel}-{rank}.pt", weights_only=True) for rank in range(2)
     )
     figures_alone, alone = train_share("ddp")
     for one, two in zip(figures_alone, figures, strict=True):

@@ -177,11 +177,19 @@ SHARED = {
 }
 
 
-def _train_share(rank, num_processes, port, folder, name):
+def _train_shares(rank, num_processes, port, folder):
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=num_processes
     )
+    for name in SHARED:
+        torch.save(
+            _train_share(rank, num_processes, name), f"{folder}/{name}-{num_processes}-{rank}.pt"
+        )
+    dist.destroy_process_group()
+
+
+def _train_share(rank, num_processes, name):
     share = 4 // num_processes
     lanes = slice(rank * share, (rank + 1) * share)
     figures, state, config = [], None, SHARED[name]
@@ -196,20 +204,25 @@ def _train_share(rank, num_processes, port, folder, name):
             batches = [batch(trainer.mllm, indexes) for indexes in four_lanes(step)[lanes]]
             figures.append(trainer.train_step(batches))
         state = trainer.state_dict()
-    torch.save((figures, state["weights"]), f"{folder}/{name}-{num_processes}-{rank}.pt")
-    dist.destroy_process_group()
+    return figures, state["weights"]
 
 
-@pytest.mark.parametrize("name", SHARED)
-def test_two_processes_train_as_one_with_twice_the_lanes(tmp_path, name):
-    """Losses and weights, dropout and a resumption included; DDP and FSDP2."""
+@pytest.fixture(scope="module")
+def shares(tmp_path_factory):
+    """What one process and two made of all settings: a file for each, name-processes-rank."""
+    folder = tmp_path_factory.mktemp("shares")
     for num_processes in (1, 2):
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-        arguments = (num_processes, port, str(tmp_path), name)
-        mp.spawn(_train_share, arguments, nprocs=num_processes)
+        mp.spawn(_train_shares, (num_processes, port, str(folder)), nprocs=num_processes)
+    return folder
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_two_processes_train_as_one_with_twice_the_lanes(shares, name):
+    """Losses and weights, dropout and a resumption included; DDP and FSDP2."""
     alone, first, second = (
-        torch.load(tmp_path / f"{name}-{which}.pt", weights_only=True)
+        torch.load(shares / f"{name}-{which}.pt", weights_only=True)
         for which in ("1-0", "2-0", "2-1")
     )
     for figures_alone, figures_shared in zip(alone[0], first[0], strict=True):
