@@ -31,6 +31,10 @@ def inputs(small_tokenizer_folder, tmp_path_factory):
     return write_inputs(tmp_path_factory.mktemp("inputs"), small_tokenizer_folder, fingerprint)
 
 
+def tracked(folder):
+    return TrackingConfig(uri=f"sqlite:///{folder}/mlflow.db")
+
+
 @pytest.fixture(scope="module")
 def alone(ray_cluster, inputs, tmp_path_factory):
     """What one worker and one actor make of it, with its run in a local MLflow store."""
@@ -144,19 +148,25 @@ def find_processes(title):
 
 
 def kill_in_turn(titles, folder, num_victims=None):
-    """After each checkpoint stop processes, all if so, so that work lies with them; kill them."""
+    """After each checkpoint stop processes, so that work lies with them, then kill them.
+
+    Args:
+        titles: of the processes, one after each checkpoint.
+        folder: of the training.
+        num_victims: of each title; None: all.
+    """
 
     def wait_and_kill():
         for title in titles:
             while not (
                 list(folder.glob("ray_train/step-*/state.pt"))
-                and (victims := find_processes(title))
+                and (victims := find_processes(title)[:num_victims])
             ):
                 time.sleep(0.05)
-            for victim in victims[:num_victims]:
+            for victim in victims:
                 victim.suspend()
             time.sleep(1)
-            for victim in victims[:num_victims]:
+            for victim in victims:
                 victim.kill()
             killed.append(title)
 
@@ -184,10 +194,6 @@ def test_two_workers_and_two_actors_do_what_one_of_each_does(alone, inputs, tmp_
     learned = find_distance(weights(alone[1]), start)
     assert learned > 0.01
     assert find_distance(weights(alone[1]), weights(shared)) < 0.02 * learned
-
-
-def tracked(folder):
-    return TrackingConfig(uri=f"sqlite:///{folder}/mlflow.db")
 
 
 @pytest.mark.ray

@@ -1,13 +1,10 @@
 """The step of GRPO against plain passes over every answer and a loss written out by hand."""
 
 import dataclasses
-import socket
 
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from samtok.errors import ConfigError
 from samtok.grpo.policy_loss import PolicyLossConfig
@@ -17,6 +14,7 @@ from samtok.mllm.group_generation import generate_groups
 from samtok.mllm.grpo import GrpoConfig, GrpoTrainer, ScoredGroup, make_group_batch
 from samtok.mllm.training.base import LearningModel
 from samtok.tasks.conversation import Message
+from tests.processes import run_together
 from tests.samtok.mllm.training.small_sft import build_mllm
 from tests.small_mllm import FAMILIES
 from tests.weights import find_distance
@@ -157,30 +155,20 @@ def train_share(parallel, rank=0, num_processes=1):
 PARALLEL = ("ddp", "fsdp")
 
 
-def _run_process(rank, port, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-    for parallel in PARALLEL:
-        torch.save(train_share(parallel, rank, 2), f"{folder}/{parallel}-{rank}.pt")
-    dist.destroy_process_group()
+def _train_shares(rank, num_processes):
+    return {parallel: train_share(parallel, rank, num_processes) for parallel in PARALLEL}
 
 
 @pytest.fixture(scope="module")
 def shares(tmp_path_factory):
-    """What two processes made of it: a file for each, parallel-rank."""
-    folder = tmp_path_factory.mktemp("shares")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    mp.spawn(_run_process, (port, str(folder)), nprocs=2)
-    return folder
+    """What each of two processes made of it."""
+    return run_together(_train_shares, 2, tmp_path_factory.mktemp("shares"))
 
 
 @pytest.mark.parametrize("parallel", PARALLEL)
 def test_two_processes_train_as_one_with_twice_the_lanes(shares, parallel):
     """Weights as the rollouts get them, with a penalty from a reference that is dealt out too."""
-    (figures, first), (_, second) = (
-        torch.load(shares / f"{parallel}-{rank}.pt", weights_only=True) for rank in range(2)
-    )
+    (figures, first), (_, second) = (share[parallel] for share in shares)
     figures_alone, alone = train_share("ddp")
     for one, two in zip(figures_alone, figures, strict=True):
         assert two == pytest.approx(one, rel=2e-3, abs=1e-4)

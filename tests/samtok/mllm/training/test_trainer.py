@@ -2,18 +2,16 @@
 
 import dataclasses
 import io
-import socket
 
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from samtok.errors import CheckpointError
 from samtok.mllm import mask_token_ids
 from samtok.mllm.training import SftConfig
 from samtok.mllm.training.parts import split_parts
+from tests.processes import run_together
 from tests.samtok.mllm.training.small_sft import (
     CONFIG,
     batch,
@@ -177,16 +175,8 @@ SHARED = {
 }
 
 
-def _train_shares(rank, num_processes, port, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=num_processes
-    )
-    for name in SHARED:
-        torch.save(
-            _train_share(rank, num_processes, name), f"{folder}/{name}-{num_processes}-{rank}.pt"
-        )
-    dist.destroy_process_group()
+def _train_shares(rank, num_processes):
+    return {name: _train_share(rank, num_processes, name) for name in SHARED}
 
 
 def _train_share(rank, num_processes, name):
@@ -209,22 +199,15 @@ def _train_share(rank, num_processes, name):
 
 @pytest.fixture(scope="module")
 def shares(tmp_path_factory):
-    """What one process and two made of all settings: a file for each, name-processes-rank."""
+    """What one process and two made of all settings, by number of processes."""
     folder = tmp_path_factory.mktemp("shares")
-    for num_processes in (1, 2):
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        mp.spawn(_train_shares, (num_processes, port, str(folder)), nprocs=num_processes)
-    return folder
+    return {number: run_together(_train_shares, number, folder) for number in (1, 2)}
 
 
 @pytest.mark.parametrize("name", SHARED)
 def test_two_processes_train_as_one_with_twice_the_lanes(shares, name):
     """Losses and weights, dropout and a resumption included; DDP and FSDP2."""
-    alone, first, second = (
-        torch.load(shares / f"{name}-{which}.pt", weights_only=True)
-        for which in ("1-0", "2-0", "2-1")
-    )
+    alone, first, second = (share[name] for share in shares[1] + shares[2])
     for figures_alone, figures_shared in zip(alone[0], first[0], strict=True):
         assert figures_shared == pytest.approx(figures_alone, rel=2e-4, abs=1e-5)
     assert all(torch.equal(first[1][key], second[1][key]) for key in first[1])

@@ -2,16 +2,14 @@
 
 import dataclasses
 import io
-import socket
 
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from samtok.errors import CheckpointError
 from samtok.tokenizer.training import TokenizerTrainingConfig
+from tests.processes import run_together
 from tests.samtok.tokenizer.training.tiny_training import (
     CONFIG,
     SHAPE,
@@ -132,28 +130,18 @@ def four_lanes(step):
     return [rectangles(4 * step + lane, num_images=1 + lane % 3) for lane in range(4)]
 
 
-def _train_share(rank, num_processes, port, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=num_processes
-    )
+def _train_share(rank, num_processes):
     share = 4 // num_processes
     trainer = build_trainer(SHARED)
     trainer.network.quantizer.codebooks[0].decay = 0.5  # sizes fall below 1 soon
     figures = run(trainer, lambda step: four_lanes(step)[rank * share : (rank + 1) * share])
-    torch.save((figures, weights(trainer)), f"{folder}/{num_processes}-{rank}.pt")
-    dist.destroy_process_group()
+    return figures, weights(trainer)
 
 
 def test_two_processes_train_as_one_with_twice_the_lanes(tmp_path):
     """Losses, weights and codebooks, restarts of dead codes included."""
-    for num_processes in (1, 2):
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        mp.spawn(_train_share, (num_processes, port, str(tmp_path)), nprocs=num_processes)
-    alone, first, second = (
-        torch.load(tmp_path / name, weights_only=True) for name in ("1-0.pt", "2-0.pt", "2-1.pt")
-    )
+    (alone,) = run_together(_train_share, 1, tmp_path)
+    first, second = run_together(_train_share, 2, tmp_path)
     for figures_alone, figures_shared in zip(alone[0], first[0], strict=True):
         # Sums in another order; on one CPU a gradient norm differed by a share of 2.5e-4.
         assert figures_shared == pytest.approx(figures_alone, rel=1e-3, abs=1e-5)
