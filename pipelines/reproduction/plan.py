@@ -236,10 +236,10 @@ REPRODUCTION_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
             "--weights.region-captioning 2 --weights.grounded-conversation 0.6 "
             "--weights.scene-graph 2.5"
         ),
-        "build_sft": "--no-target-share 0.1",
+        "build_sft": "--no-target-share 0.15",
         "train_sft": (
             "--preset tiny --model tiny-base --num-workers 2 "
-            "--training.num-steps 1000 --validate-every 500"
+            "--training.num-steps 1500 --validate-every 500"
         ),
         "build_prompts": (
             "--weights.region-captioning 0 --weights.region-vqa 0 "
@@ -248,7 +248,7 @@ REPRODUCTION_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
         ),
         "train_grpo": (
             "--preset tiny --rewards.weights answer_matching=1 soft_matching=0 "
-            "--training.num-steps 40 --training.learning-rate 2e-4 --validate-every 10 "
+            "--training.num-steps 30 --training.learning-rate 2e-4 --validate-every 10 "
             "--audit-size 300"
         ),
         "evaluate_model": "--limit 400",
