@@ -236,10 +236,10 @@ REPRODUCTION_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
             "--weights.region-captioning 2 --weights.grounded-conversation 0.6 "
             "--weights.scene-graph 2.5"
         ),
-        "build_sft": "--no-target-share 0.15",
+        "build_sft": "--no-target-share 0.2 --weights.referring-segmentation 1.5",
         "train_sft": (
             "--preset tiny --model tiny-base --num-workers 2 "
-            "--training.num-steps 1500 --validate-every 500"
+            "--training.num-steps 1600 --validate-every 800"
         ),
         "build_prompts": (
             "--weights.region-captioning 0 --weights.region-vqa 0 "
