@@ -49,7 +49,7 @@ class Throughput:
         figures = {
             **{f"{unit}_per_second": count / seconds for unit, count in self._counts.items()},
             "data_wait_share": self._waited / seconds,
-            "worker_memory_gib": _resident_bytes() / _GIB,
+            "worker_memory_gib": _private_bytes() / _GIB,
         }
         if self._device.type == "cuda":
             peak = torch.cuda.max_memory_allocated(self._device)
@@ -58,10 +58,14 @@ class Throughput:
         return figures
 
 
-def _resident_bytes() -> float:
-    """Memory of this process; 0 where the system does not say (not Linux)."""
+def _private_bytes() -> float:
+    """Memory of this process but for what it shares; 0 where the system does not say (not Linux).
+
+    A process that reads from Ray's object store maps more and more of it, up to all of it.
+    """
     status = Path("/proc/self/status")
     if not status.exists():
         return 0.0
-    lines = status.read_text().splitlines()
-    return next(float(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
+    lines = (line.split() for line in status.read_text().splitlines())
+    sizes = {line[0]: int(line[1]) for line in lines if line[0] in ("VmRSS:", "RssShmem:")}
+    return 1024.0 * (sizes["VmRSS:"] - sizes.get("RssShmem:", 0))
