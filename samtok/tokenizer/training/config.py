@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from samtok.errors import ConfigError
 from samtok.training.optimizers import OptimizerConfig
 from samtok.training.schedule import warm_up_then_cosine
+
+_LOWEST: Final = {
+    "num_points": 1,
+    "kmeans_vectors": 1,
+    "trainable_blocks": 1,
+    "consistency_weight": 0,
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,6 +40,12 @@ class TokenizerTrainingConfig:
     """Share of the points drawn from around each mask's box, in [0, 1]; helps from scratch."""
     commitment_weight: float = 1.0
     """Weight of the commitment loss."""
+    mask_jitter: float = 0.0
+    """Share of the masks that are encoded a pixel off, in [0, 1], while the loss asks for the mask
+    itself."""
+    consistency_weight: float = 0.0
+    """Weight of the distance between what a mask's words stand for and the embedding of the same
+    mask a pixel off; makes words steadier. Costs a second pass of the mask encoder."""
     backbone: Literal["frozen", "partial", "full"] = "frozen"
     """frozen: published. partial: the last trunk blocks and the neck learn too. full: everything,
     from scratch."""
@@ -73,11 +86,12 @@ class TokenizerTrainingConfig:
             )
         if not 0.0 <= self.warmup_share < 1.0:
             raise ConfigError(f"warmup_share is {self.warmup_share}; allowed is 0 <= share < 1")
-        if not 0.0 <= self.box_point_share <= 1.0:
-            raise ConfigError(f"box_point_share is {self.box_point_share}; allowed is 0 to 1")
-        for name in ("num_points", "kmeans_vectors", "trainable_blocks"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; at least 1 is needed")
+        for name in ("box_point_share", "mask_jitter"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; allowed is 0 to 1")
+        for name, lowest in _LOWEST.items():
+            if getattr(self, name) < lowest:
+                raise ConfigError(f"{name} is {getattr(self, name)}; at least {lowest} is needed")
         if self.restart_size < self.restart_below:
             raise ConfigError(
                 f"restart_size is {self.restart_size}, below restart_below "

@@ -1,8 +1,9 @@
 """The loss of a batch of masks: embed, encode, quantize, decode, compare.
 
 Loss 2.0 x cross entropy + 0.5 x dice on uncertainty-sampled points + commitment (paper, section
-3.1), plus the auxiliary heads' losses where they are in use. All are sums over the batch divided by
-the counts of the *whole* step, so that those of its parts, on whatever process, add up.
+3.1), plus, where they are in use, the auxiliary heads' losses and the distance of a mask that is a
+pixel off from the words of the mask. All are sums over the batch divided by the counts of the
+*whole* step, so that those of its parts, on whatever process, add up.
 
 Dimension letters: B images, N masks, C channels, D codebooks.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from samtok.tokenizer.device import autocast
@@ -21,6 +23,7 @@ from samtok.tokenizer.network import ImageFeatures, TokenizerNetwork
 from samtok.tokenizer.training.auxiliary import BoxHead, ObjectMapHead
 from samtok.tokenizer.training.batches import TrainingBatch
 from samtok.tokenizer.training.config import TokenizerTrainingConfig
+from samtok.tokenizer.training.jitter import jitter_prompts
 
 
 class StepScale(NamedTuple):
@@ -97,7 +100,7 @@ class TokenizerObjective(nn.Module):
         """
         config = self._config
         features = self.embed_images(batch)
-        vectors = self.embed_masks(features, batch)
+        vectors = self.embed_masks(features, self._read_askew(batch, generator))
         per_mask = batch.num_masks / scale.num_masks
         losses: dict[str, torch.Tensor] = {}
         residuals = codes = None
@@ -107,6 +110,10 @@ class TokenizerObjective(nn.Module):
         if quantize:
             quantized = self.network.quantizer(vectors)
             losses["commitment"] = config.commitment_weight * quantized.commitment * per_mask
+            if config.consistency_weight:
+                again = self.embed_masks(features, jitter_prompts(batch, generator))
+                distance = F.mse_loss(again, quantized.vectors.detach())
+                losses["consistency"] = config.consistency_weight * distance * per_mask
             vectors, codes, residuals = quantized.vectors, quantized.codes, quantized.residuals
         elif config.box_loss_weight:
             boxes = self.box_head(vectors, batch.boxes)
@@ -127,6 +134,21 @@ class TokenizerObjective(nn.Module):
             {"bce": masks.bce * per_mask, "dice": masks.dice * per_mask, **losses},
             residuals,
             codes,
+        )
+
+    def _read_askew(self, batch: TrainingBatch, generator: torch.Generator) -> TrainingBatch:
+        """The batch as it is encoded: some of its masks a pixel off."""
+        share = self._config.mask_jitter
+        if not share:
+            return batch
+        moved = jitter_prompts(batch, generator)
+        device = batch.boxes.device
+        is_moved = torch.rand(batch.num_masks, generator=generator, device=device) < share
+        return batch._replace(
+            mask_prompts=torch.where(
+                is_moved[:, None, None], moved.mask_prompts, batch.mask_prompts
+            ),
+            boxes=torch.where(is_moved[:, None], moved.boxes, batch.boxes),
         )
 
     def _autocast(self, batch: TrainingBatch) -> torch.autocast:

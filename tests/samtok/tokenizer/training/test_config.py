@@ -43,6 +43,8 @@ def test_foreground_weight_falls_to_one_in_the_first_tenth():
         ({"num_steps": 10, "quantize_from_step": 10}, "quantize_from_step is 10"),
         ({"warmup_share": 1.0}, "warmup_share is 1.0"),
         ({"box_point_share": 1.5}, "box_point_share is 1.5"),
+        ({"mask_jitter": -0.1}, "mask_jitter is -0.1; allowed is 0 to 1"),
+        ({"consistency_weight": -1.0}, "consistency_weight is -1.0; at least 0"),
         ({"num_points": 0}, "num_points is 0"),
         ({"learning_rate": 0.0}, "learning_rate is 0.0"),
     ],

@@ -37,6 +37,7 @@ def test_phases_report_their_losses():
     figures = run(build_trainer(), one_lane)
     assert all("loss_box" in f and "loss_commitment" not in f for f in figures[:3])
     assert all("loss_commitment" in f and "loss_box" not in f for f in figures[3:])
+    assert ["loss_consistency" in f for f in figures] == 3 * [False] + 3 * [True]
     for f in figures:
         parts = sum(value for name, value in f.items() if name.startswith("loss_"))
         assert f["loss"] == pytest.approx(parts)

@@ -22,6 +22,8 @@ CONFIG = TokenizerTrainingConfig(
     num_points=64,
     kmeans_vectors=24,
     object_map_weight=1.0,
+    mask_jitter=0.5,
+    consistency_weight=0.5,
     backbone="full",
 )
 
