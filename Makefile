@@ -26,7 +26,7 @@ install: $(VENV)/.installed  ## create .venv and install everything, pinned
 tokenize: install  ## scenes -> mask words with the packaged tokenizer; prints a table and a picture's path
 	$(BIN)/python jobs/tokenize_corpus.py --source scenes --num-images 200 --split test --tokenizer tiny --reconstruct --output $(OUT)/tokenize
 
-reproduce: install  ## the whole method on built-in scenes, within two hours; stopped, it goes on where it was
+reproduce: install  ## the whole method on built-in scenes, in one to two hours; stopped, it goes on where it was
 	$(BIN)/python jobs/reproduce_method.py --preset laptop --output $(OUT)/reproduce
 
 # Two processes, which keep two cores busy; a file's tests share a cluster.
