@@ -56,7 +56,7 @@ class TwoNodes:
         """Two logical CPUs, and the dashboard on this machine only."""
         self._start(
             "head",
-            *("--head", "--port", self._gcs, "--temp-dir", self._ray_folder),
+            *("--head", "--port", self._gcs),
             *("--dashboard-host", "127.0.0.1"),
             *("--dashboard-port", self._dashboard, "--ray-client-server-port", free_ports(1)[0]),
         )
@@ -118,6 +118,9 @@ class TwoNodes:
                     *(BIN / "ray", "start", "--block", "--num-cpus", "2", "--disable-usage-stats"),
                     *("--node-ip-address", "127.0.0.1", "--object-store-memory", str(STORE_BYTES)),
                     *("--dashboard-agent-listen-port", str(free_ports(1)[0])),
+                    # Each its own, as on two machines: in one folder the second node would unpack
+                    # the working directory anew below a job that runs in it.
+                    *("--temp-dir", str(self._ray_folder / name)),
                     *map(str, flags),
                 ],
                 env=self.environment,

@@ -103,3 +103,43 @@ def test_a_stopped_job_is_resumed_and_outlives_a_node(
         time.sleep(0.2)
 
     assert read_codes(Place.at(tmp_path / "out")) == read_codes(undisturbed[1])
+
+
+def test_every_job_runs_where_it_is_sent(cluster, submit, tmp_path):
+    """Those that test_lost_node.py does not send, each reading what earlier ones wrote."""
+    cluster.start_second()
+    corpus, dialogues = ("--corpus", "{}/ingest_corpus"), ("--conversations", "{}/build_dialogues")
+    flags = {
+        "make_scenes": ("--num-images", 2),
+        "ingest_corpus": ("--source", "scenes", "--num-images", 3),
+        "embed_corpus": ("--source", "corpus", *corpus),
+        "tokenize_corpus": ("--source", "corpus", *corpus, "--preview-images", 0),
+        "evaluate_tokenizer": ("--source", "corpus", *corpus, "--limit", 1, "--panel-masks", 1),
+        "build_dialogues": (*corpus, "--words", "{}/tokenize_corpus", "--preview-samples", 0),
+        "evaluate_model": (
+            *("--model", "tiny-chat", *dialogues, "--limit", 1, "--tracking.no-enabled"),
+            *("--generation.max-new-tokens", 4),
+        ),
+        "extend_vocabulary": ("--model", "tiny-base"),
+        "pretrain_tiny_base": (
+            *("--training.num-steps", 2, "--training.vision-steps", 1, "--validation-scenes", 10),
+            *("--training.images-per-lane", 1, "--tracking.no-enabled"),
+        ),
+    }
+    typed = [
+        f"python jobs/{job}.py {' '.join(map(str, given))} --output {{}}/{job}"
+        for job, given in flags.items()
+    ]
+    everything = " && ".join(typed).replace("{}", str(tmp_path))
+    sent = submit("sh", "-c", everything, flags=("--submission-id", "every", "--no-wait"))
+    assert sent.returncode == 0, sent.stdout + sent.stderr
+    assert cluster.wait_for_job("every", timeout=900) == "SUCCEEDED", cluster.read_log("every")
+    written = {
+        "make_scenes": "instances.json",
+        "evaluate_tokenizer": "report.json",
+        "evaluate_model": "report.json",
+        "extend_vocabulary": "model.safetensors",
+        "pretrain_tiny_base": "model/model.safetensors",
+    }
+    for job in flags:
+        assert (tmp_path / job / written.get(job, "_manifest.json")).exists(), job
