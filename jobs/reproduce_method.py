@@ -8,10 +8,10 @@ Examples:
         --output s3://bucket/reproduction
 
 Each stage is a job of its own, run by the command that --dry-run prints; a setting of this job is
-the flags of one of them, in quotes. --preset smoke runs through everything in minutes, on a
-few built-in scenes, and teaches nothing; laptop teaches a tiny model in one to two hours on two
-CPU cores, with the packaged tokenizer and base model. --config is a JSON object of these settings,
-for your corpora and models.
+the flags of one of them, in quotes: --train-sft="--preset tiny --model tiny-base". --preset smoke
+runs through everything in minutes, on a few built-in scenes, and teaches nothing; laptop teaches a
+tiny model in one to two hours on two CPU cores, with the packaged tokenizer and base model.
+--config is a JSON object of these settings, for your corpora and models.
 
 Writes OUTPUT/STAGE for every stage, OUTPUT/report.html and report.md. Stopped and run again with
 the same command, it leaves out the stages that are finished and goes on within the one that is not.

@@ -22,6 +22,10 @@ from tests.pipelines.serving.page_screenshots import save
 SCREEN = {"viewport": {"width": 1500, "height": 1000}}
 PATIENCE_MS = 60_000
 EXPANDER = ".ag-cell-value button"
+CHART = "[data-testid='experiment-view-compare-runs-card']"
+CHART_MENU = "[data-testid='experiment-view-compare-runs-card-menu']"
+CURVES = "validation/iou$"
+PICTURES = ("panel", "code_usage")
 
 
 def open_charts(page, address, experiment_id, condition):
@@ -52,6 +56,22 @@ def open_runs(page, address, run_ids):
     wait_for_names(page, runs)
 
 
+def show_last_pictures(page):
+    """A curve, and the pictures of the last step without the parameters that push them aside."""
+    page.get_by_placeholder("Search metric charts").fill(CURVES)
+    for name in PICTURES:
+        chart = page.locator(CHART).filter(has=page.get_by_text(name, exact=True))
+        chart.locator(CHART_MENU).click()
+        page.get_by_role("menuitem", name="Configure").click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_role("switch").click()
+        step = dialog.get_by_role("spinbutton")
+        step.fill(dialog.get_by_role("slider").get_attribute("aria-valuemax"))
+        step.press("Enter")
+        dialog.get_by_role("button", name="Save changes").click()
+        dialog.wait_for(state="hidden")
+
+
 def wait_for_names(page, runs):
     for run in runs:
         page.get_by_text(run.info.run_name).first.wait_for(timeout=PATIENCE_MS)
@@ -78,6 +98,8 @@ if __name__ == "__main__":
     with open_browser() as browser, open_page(browser, address, **SCREEN, **SIGN_IN) as page:
         if args.runs:
             open_runs(page, address, args.runs)
+            tidy(page)
+            show_last_pictures(page)
         else:
             open_stages(page, address, args.stages_of)
         tidy(page)
