@@ -20,11 +20,12 @@ from tests.pipelines.serving.browsing import open_browser, open_page
 from tests.pipelines.serving.page_screenshots import save
 
 SCREEN = {"viewport": {"width": 1500, "height": 1000}}
+WIDE = {"viewport": {"width": 2900, "height": 1180}}  # charts that hold two pictures side by side
 PATIENCE_MS = 60_000
 EXPANDER = ".ag-cell-value button"
 CHART = "[data-testid='experiment-view-compare-runs-card']"
 CHART_MENU = "[data-testid='experiment-view-compare-runs-card-menu']"
-CURVES = "validation/iou$"
+CURVES = "validation/(iou|first_code_iou|boundary_f)$"
 PICTURES = ("panel", "code_usage")
 
 
@@ -78,11 +79,16 @@ def wait_for_names(page, runs):
 
 
 def tidy(page):
-    """Without the panel that opens by itself, and with all charts drawn."""
+    """Without the panel that opens by itself."""
+    page.wait_for_timeout(2000)
     closing = page.get_by_role("button", name="Close")
     if closing.count():
         closing.first.click()
     page.keyboard.press("Escape")
+
+
+def settle(page):
+    """With all charts drawn, and nothing pointed at."""
     page.mouse.move(1, 1)
     page.wait_for_timeout(5000)
 
@@ -95,12 +101,14 @@ if __name__ == "__main__":
     shown.add_argument("--runs", metavar="RUN_ID", nargs="+")
     args = parser.parse_args()
     address = os.environ["MLFLOW_TRACKING_URI"]
-    with open_browser() as browser, open_page(browser, address, **SCREEN, **SIGN_IN) as page:
+    screen = WIDE if args.runs else SCREEN
+    with open_browser() as browser, open_page(browser, address, **screen, **SIGN_IN) as page:
         if args.runs:
             open_runs(page, address, args.runs)
             tidy(page)
             show_last_pictures(page)
         else:
             open_stages(page, address, args.stages_of)
-        tidy(page)
+            tidy(page)
+        settle(page)
         save(page, args.picture)
