@@ -49,7 +49,9 @@ def run_job(flags: list[str]) -> list[Look]:
     ended = threading.Event()
     with tempfile.TemporaryDirectory() as output:
         command = [sys.executable, str(JOB), "--output", output, *flags]
-        job = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        job = subprocess.Popen(  # in there, so that its MLflow store goes with it
+            command, cwd=output, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
         assert job.stdout is not None
         steps = [0]
 
@@ -62,8 +64,10 @@ def run_job(flags: list[str]) -> list[Look]:
         watcher.start()
         for line in job.stdout:
             sys.stderr.write(line)
-            if found := re.search(r"step ([\d,]+) of", line):
+            if found := re.search(r"step ([\d,]+) of ([\d,]+)", line):
                 steps[0] = int(found[1].replace(",", ""))
+                if found[1] == found[2]:
+                    ended.set()  # workers end from here on
         ended.set()
         watcher.join()
         if job.wait():
