@@ -96,6 +96,11 @@ class TrainTokenizerConfig(TrainingJobConfig):
                 f"--training.backbone is {self.training.backbone}, but --embeddings come from a "
                 "backbone that no longer changes; use --corpus, or --training.backbone frozen"
             )
+        if self.embeddings and self.training.full_size_from_step:
+            raise ConfigError(
+                "--training.full-size-from-step needs images, and --embeddings have one size; "
+                "use --corpus, or leave it at 0"
+            )
         if self.embeddings and self.init is None:
             raise ConfigError("--embeddings need --init, the tokenizer they were made with")
         for name in ("images_per_step", "images_per_lane", "masks_per_image", "validation_images"):
@@ -193,6 +198,11 @@ def check_training(config: TrainTokenizerConfig) -> _Checked:
         tokenizer = start_tokenizer(config.init, shape, torch.device("cpu"), seed)
         shape, init = tokenizer.config, tokenizer.fingerprint
         backbone = tokenizer.backbone_fingerprint
+    if config.training.full_size_from_step and shape.image_size % 64:
+        raise ConfigError(
+            f"--training.full-size-from-step needs an image size of which half is a multiple of "
+            f"32; this model's is {shape.image_size}"
+        )
     if config.embeddings:
         corpora = tuple(open_cached_corpus(place, backbone) for place in config.embeddings)
     else:

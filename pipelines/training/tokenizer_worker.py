@@ -96,8 +96,9 @@ class _TokenizerLoop(TrainingLoop[TrainingBatch]):
         tracker.log_metrics(result.metrics, self.trainer.step)
         for name, picture in result.pictures.items():
             tracker.log_picture(name, picture, self.trainer.step)
-        # The autoencoder's IoU is no promise of what its codes will be worth.
-        return result.iou if has_codes else UNRANKED
+        # The autoencoder's IoU is no promise of what its codes will be worth, nor is half a size's.
+        is_whole = self.tokenizer.config.image_size == self.job.shape.image_size
+        return result.iou if has_codes and is_whole else UNRANKED
 
     def save(self, folder: Path) -> None:
         """The tokenizer, ready to be loaded."""

@@ -9,6 +9,7 @@ Dimension letters: B images, N masks, C channels, L input side, D codebooks.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import NamedTuple
 
 import torch
@@ -61,6 +62,15 @@ class TokenizerNetwork(nn.Module):
             decay=config.ema_decay,
             epsilon=config.ema_epsilon,
         )
+
+    def resize_input(self, image_size: int) -> None:
+        """Take images of another side L from now on; the weights serve every size.
+
+        Raises:
+            ConfigError: it is not a positive multiple of 32.
+        """
+        self.config = dataclasses.replace(self.config, image_size=image_size)
+        self.sam2.resize_input(self.config)
 
     def embed_images(self, images: torch.Tensor) -> ImageFeatures:
         """One backbone pass over normalised images, float32, shape (B, 3, L, L)."""

@@ -95,6 +95,14 @@ class Sam2(SAM2Base):
             self.obj_ptr_proj = MLP(dim, dim, dim, 3)
             self.obj_ptr_tpos_proj = nn.Linear(dim, self.mem_dim)
 
+    def resize_input(self, config: TokenizerConfig) -> None:
+        """Take images of another config's side; it is the same otherwise."""
+        side, size = config.embedding_size, config.image_size
+        self.image_size, self.sam_image_embedding_size = size, side
+        prompts = self.sam_prompt_encoder
+        prompts.input_image_size, prompts.image_embedding_size = (size, size), (side, side)
+        prompts.mask_input_size = (config.low_res_size, config.low_res_size)
+
     def embed_image(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """One backbone pass.
 

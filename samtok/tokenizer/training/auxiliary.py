@@ -107,14 +107,17 @@ def draw_object_maps(
         Whether a mask covers the cell, float32 0/1, shape (B, S, S); and the box of the smallest
         mask there relative to the cell's centre, xyxy fractions, shape (B, 4, S, S), 0 elsewhere.
     """
-    side = mask_prompts.shape[-1]
-    inside = mask_prompts > 0.5
-    covered = mask_prompts.new_zeros(num_images, side, side)
-    corners = boxes.new_zeros(num_images, 4, side, side)
-    for mask in inside.sum((1, 2)).argsort(descending=True).tolist():  # the smallest on top
-        image = image_index[mask]
-        covered[image].masked_fill_(inside[mask], 1.0)
-        corners[image] = torch.where(inside[mask], boxes[mask, :, None, None], corners[image])
+    side, count = mask_prompts.shape[-1], len(mask_prompts)
+    inside = (mask_prompts > 0.5).to(boxes.dtype)
+    order = inside.sum((1, 2)).argsort(descending=True, stable=True)
+    height = torch.empty_like(order).index_copy_(
+        0, order, torch.arange(1, count + 1, device=order.device)
+    )
+    top = inside.new_zeros(num_images, side, side)  # the smallest mask is the highest
+    rows = image_index[:, None, None].expand_as(inside)
+    top.scatter_reduce_(0, rows, inside * height[:, None, None], "amax")
+    covered = (top > 0).to(boxes.dtype)
+    corners = boxes[order][top.long().sub(1).clamp_min(0)].movedim(-1, 1)
     centres = (torch.arange(side, device=boxes.device) + 0.5) / side
     x, y = centres.expand(side, side), centres.unsqueeze(1).expand(side, side)
     return covered, (corners - torch.stack([x, y, x, y])) * covered.unsqueeze(1)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from samtok import masks as mask_codec
 from samtok.tokenizer.image_transform import resize_image
@@ -49,6 +50,26 @@ class TrainingBatch(NamedTuple):
     def num_masks(self) -> int:
         """N."""
         return len(self.boxes)
+
+    @property
+    def image_size(self) -> int:
+        """L."""
+        return 4 * self.mask_prompts.shape[-1]
+
+    def halve(self) -> TrainingBatch:
+        """The batch for a network input of half the side; its targets stay as they are.
+
+        Raises:
+            ValueError: it has cached maps, which have one size.
+        """
+        if self.images is None:
+            raise ValueError("cached maps cannot be halved; images can")
+        count, side = len(self.images), self.images.shape[1] // 2
+        squares = self.images.view(count, side, 2, side, 2, 3).float()
+        return self._replace(
+            images=squares.mean((2, 4)).round().to(torch.uint8),
+            mask_prompts=F.avg_pool2d(self.mask_prompts.unsqueeze(1), 2).squeeze(1),
+        )
 
     def to(self, device: torch.device) -> TrainingBatch:
         """The batch on another device."""

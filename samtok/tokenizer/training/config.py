@@ -15,6 +15,11 @@ _LOWEST: Final = {
     "trainable_blocks": 1,
     "consistency_weight": 0,
 }
+_PHASES: Final = {
+    "quantize_from_step": "the codebooks are trained",
+    "full_size_from_step": "the tokenizer is for full size",
+}
+"""Steps at which something begins that has to, and why."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +62,9 @@ class TokenizerTrainingConfig:
     kmeans_start: bool = False
     """Start the codebooks from k-means over mask embeddings even where the quantizer is on from
     step 0."""
+    full_size_from_step: int = 0
+    """Images and masks enter at half their side before this step, at a third of the time
+    (progressive resizing). From scratch most can be learned there."""
     restart_below: float = 1.0
     """A code restarts where its running count, in masks per step, falls below this. The published 1
     fits steps of 1,024 masks, 4 for each code; take a quarter of the masks per step and code."""
@@ -79,11 +87,7 @@ class TokenizerTrainingConfig:
     """Seed of point sampling, k-means and restarts."""
 
     def __post_init__(self) -> None:
-        if self.num_steps < 1 or not 0 <= self.quantize_from_step < self.num_steps:
-            raise ConfigError(
-                f"quantize_from_step is {self.quantize_from_step} and num_steps {self.num_steps}; "
-                "0 <= quantize_from_step < num_steps is needed, so that the codebooks are trained"
-            )
+        self._check_phases()
         if not 0.0 <= self.warmup_share < 1.0:
             raise ConfigError(f"warmup_share is {self.warmup_share}; allowed is 0 <= share < 1")
         for name in ("box_point_share", "mask_jitter"):
@@ -100,6 +104,14 @@ class TokenizerTrainingConfig:
         for name in ("learning_rate", "clip_norm"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be above 0")
+
+    def _check_phases(self) -> None:
+        for name, why in _PHASES.items():
+            if not 0 <= getattr(self, name) < self.num_steps:
+                raise ConfigError(
+                    f"{name} is {getattr(self, name)} and num_steps {self.num_steps}; "
+                    f"0 <= {name} < num_steps is needed, so that {why}"
+                )
 
     @property
     def starts_codebooks(self) -> bool:

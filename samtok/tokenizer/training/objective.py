@@ -105,7 +105,10 @@ class TokenizerObjective(nn.Module):
         losses: dict[str, torch.Tensor] = {}
         residuals = codes = None
         if config.object_map_weight:
-            objects = self.object_map(features, batch.mask_prompts, batch.boxes, batch.image_index)
+            with self._autocast(batch):
+                objects = self.object_map(
+                    features, batch.mask_prompts, batch.boxes, batch.image_index
+                )
             losses["object_map"] = config.object_map_weight * objects / scale.num_images
         if quantize:
             quantized = self.network.quantizer(vectors)

@@ -69,6 +69,7 @@ class TokenizerTrainer:
         self.device = device
         self.network = network.to(device)
         self.step = 0
+        self._image_size = network.config.image_size
         with torch.random.fork_rng(devices=[]):  # the same heads on every process
             torch.manual_seed(config.seed)
             self._objective = TokenizerObjective(network, config, dtype).to(device)
@@ -81,6 +82,11 @@ class TokenizerTrainer:
     def is_quantizing(self) -> bool:
         """Whether the quantizer is on at the current step."""
         return self.step >= self.config.quantize_from_step
+
+    @property
+    def is_full_size(self) -> bool:
+        """Whether images enter at their full side at the current step."""
+        return self.step >= self.config.full_size_from_step
 
     @property
     def needs_codebooks(self) -> bool:
@@ -98,7 +104,7 @@ class TokenizerTrainer:
             rate, and the numbers of images and masks of the whole batch.
         """
         self.network.train()
-        batches = [batch.to(self.device) for batch in lanes]
+        batches = self._take(lanes)
         scale = self._count(batches)
         first, last = first_lane(len(lanes)), len(lanes) - 1
         results = [
@@ -126,7 +132,7 @@ class TokenizerTrainer:
     def embed(self, lanes: Sequence[TrainingBatch]) -> torch.Tensor:
         """Mask vectors of all lanes of all processes, in order; float32, shape (N, C)."""
         self.network.eval()
-        batches = [batch.to(self.device) for batch in lanes]
+        batches = self._take(lanes)
         vectors = [self._objective.embed_masks(self._objective.embed_images(b), b) for b in batches]
         return gather_rows(torch.cat(vectors))
 
@@ -171,6 +177,15 @@ class TokenizerTrainer:
         self._optimizers.load_state_dict(state["optimizers"])
         self.step = int(state["step"])
         self._parallel = None
+
+    def _take(self, lanes: Sequence[TrainingBatch]) -> list[TrainingBatch]:
+        """Batches as they enter at the current step, and the network set to their size."""
+        batches = [batch.to(self.device) for batch in lanes]
+        if self.is_full_size:
+            self.network.resize_input(self._image_size)
+            return batches
+        self.network.resize_input(self._image_size // 2)
+        return [batch.halve() for batch in batches]
 
     def _backward(
         self, batch: TrainingBatch, lane: int, scale: StepScale, *, is_last: bool

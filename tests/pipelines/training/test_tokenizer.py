@@ -22,10 +22,11 @@ ROOT = Path(__file__).parents[3]
 
 
 def settings(folder, init, **changes):
-    """A short training of the small tokenizer; both phases, codebooks from k-means."""
+    """A short training of the small tokenizer; all phases, codebooks from k-means."""
     training = {
         "num_steps": 8,
         "quantize_from_step": 4,
+        "full_size_from_step": 2,
         "learning_rate": 1e-3,
         "num_points": 64,
         "kmeans_vectors": 256,
@@ -184,6 +185,14 @@ def test_robbed_of_worker_and_driver_a_run_in_a_bucket_ends_as_an_undisturbed_on
         ({"num_workers": 3}, "2 micro-batches and the training 3 workers"),
         ({"images_per_step": 7}, "--images-per-step is 7"),
         ({"embeddings": ("e",), "corpus": ()}, "--training.backbone is full"),
+        (
+            {
+                "embeddings": ("e",),
+                "corpus": (),
+                "training": {"backbone": "frozen"},
+            },
+            "--training.full-size-from-step needs images",
+        ),
     ],
 )
 def test_bad_settings_stop_before_any_cluster_work(
@@ -216,6 +225,7 @@ def embeddings(ray_cluster, small_tokenizer_folder, tmp_path_factory):
 HEADS_ONLY = {
     "num_steps": 3,
     "quantize_from_step": 0,
+    "full_size_from_step": 0,
     "kmeans_start": True,
     "backbone": "frozen",
     "object_map_weight": 0.0,

@@ -1,6 +1,7 @@
 """Batches as a training step reads them."""
 
 import numpy as np
+import pytest
 import torch
 
 from samtok.tokenizer.training import TrainingSample, collate_masks, collate_samples
@@ -35,3 +36,23 @@ def test_images_of_different_sizes_share_a_batch():
     assert batch.images.shape == (2, 64, 64, 3)
     assert batch.image_index.tolist() == [0, 1, 1, 1]
     torch.testing.assert_close(batch.mask_prompts, torch.ones(4, 16, 16))
+
+
+def test_half_a_batch_has_means_of_four_and_all_targets():
+    batch = rectangles(0)
+    half = batch.halve()
+    assert (batch.image_size, half.image_size) == (64, 32)
+    for row, column in ((0, 0), (11, 7), (31, 31)):
+        square = batch.images[1, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2].double()
+        assert half.images[1, row, column].tolist() == pytest.approx(
+            square.mean((0, 1)).tolist(), abs=0.5
+        )
+    square = batch.mask_prompts[3, 6:8, 10:12]
+    assert half.mask_prompts[3, 3, 5] == pytest.approx(float(square.mean()), abs=1e-6)
+    assert half.targets is batch.targets
+    assert half.boxes is batch.boxes
+
+
+def test_cached_maps_have_one_size():
+    with pytest.raises(ValueError, match="cached maps cannot be halved"):
+        collate_masks([np.ones((1, 8, 8), dtype=bool)], 64).halve()

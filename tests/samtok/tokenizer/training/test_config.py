@@ -41,6 +41,7 @@ def test_foreground_weight_falls_to_one_in_the_first_tenth():
     ("settings", "message"),
     [
         ({"num_steps": 10, "quantize_from_step": 10}, "quantize_from_step is 10"),
+        ({"num_steps": 10, "full_size_from_step": 10}, "0 <= full_size_from_step < num_steps"),
         ({"warmup_share": 1.0}, "warmup_share is 1.0"),
         ({"box_point_share": 1.5}, "box_point_share is 1.5"),
         ({"mask_jitter": -0.1}, "mask_jitter is -0.1; allowed is 0 to 1"),

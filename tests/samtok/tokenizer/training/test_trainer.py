@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from samtok.errors import CheckpointError
-from samtok.tokenizer.training import TokenizerTrainingConfig
+from samtok.tokenizer.image_transform import normalize_images
+from samtok.tokenizer.network import TokenizerNetwork
+from samtok.tokenizer.training import TokenizerTrainer, TokenizerTrainingConfig
 from tests.processes import run_together
 from tests.samtok.tokenizer.training.tiny_training import (
     CONFIG,
@@ -41,6 +43,46 @@ def test_phases_report_their_losses():
     for f in figures:
         parts = sum(value for name, value in f.items() if name.startswith("loss_"))
         assert f["loss"] == pytest.approx(parts)
+
+
+def test_first_steps_are_taken_at_half_size():
+    trainer = build_trainer()
+    sizes = []
+    for step in range(CONFIG.full_size_from_step + 1):
+        trainer.train_step(one_lane(step))
+        sizes.append(trainer.network.config.image_size)
+    assert sizes == [32, 32, 64]
+
+
+def test_network_of_another_input_size_is_the_one_built_for_it():
+    half = dataclasses.replace(SHAPE, image_size=32)
+    torch.manual_seed(0)
+    resized, built = TokenizerNetwork(SHAPE), TokenizerNetwork(half)
+    built.load_state_dict(resized.state_dict())
+    resized.resize_input(32)
+    assert resized.config == half
+    batch = rectangles(0).halve()
+    vectors, logits = [], []
+    for network in (resized, built):
+        network.eval()
+        features = network.embed_images(normalize_images(batch.images))
+        masks = batch.mask_prompts, batch.boxes, batch.image_index
+        vectors.append(network.encode_masks(features, *masks))
+        logits.append(network.decode_vectors(features, vectors[-1], batch.image_index).logits)
+    assert torch.equal(*vectors)
+    assert torch.equal(*logits)
+
+
+def test_trains_under_bfloat16_autocast():
+    """As on CUDA; every head and term in use."""
+    torch.manual_seed(0)
+    network = TokenizerNetwork(SHAPE)
+    trainer = TokenizerTrainer(network, CONFIG, device=torch.device("cpu"), dtype=torch.bfloat16)
+    figures = run(trainer, one_lane)
+    expected = run(build_trainer(), one_lane)
+    for low, full in zip(figures[:2], expected[:2], strict=True):
+        assert low["loss_bce"] == pytest.approx(full["loss_bce"], rel=0.05)
+        assert low["loss_object_map"] == pytest.approx(full["loss_object_map"], rel=0.05)
 
 
 def test_same_seed_same_weights():
@@ -123,7 +165,7 @@ def test_every_weight_said_to_learn_gets_a_gradient(backbone, quantize_from_step
 
 
 # Eight codes for these few vectors: some die, so that restarts are shared too.
-SHARED = dataclasses.replace(CONFIG, num_steps=8, learning_rate=1e-3)
+SHARED = dataclasses.replace(CONFIG, num_steps=8, full_size_from_step=0, learning_rate=1e-3)
 
 
 def four_lanes(step):

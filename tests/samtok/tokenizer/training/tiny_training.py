@@ -18,6 +18,7 @@ SHAPE = dataclasses.replace(SMALL_SHAPE, codebook_size=8)
 CONFIG = TokenizerTrainingConfig(
     num_steps=6,
     quantize_from_step=3,
+    full_size_from_step=2,
     learning_rate=3e-3,
     num_points=64,
     kmeans_vectors=24,
