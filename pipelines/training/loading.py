@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from pipelines.training.corpora import CorpusImage, TrainingCorpus
 from pipelines.training.plan import Run, Window
-from pipelines.training.window_stage import WindowStage, cut_items
+from pipelines.training.window_stage import WindowStage
 from samtok.errors import ConfigError
 from samtok.masks import Rle, decode_rles
 from samtok.tokenizer.image_transform import resize_image
@@ -65,7 +65,7 @@ class LoadStage(WindowStage):
                 f"makes {self.batches_per_window} micro-batches; leave images without masks out of "
                 "the corpus",
             )
-        yield from map(self._pack, cut_items(kept, self.batches_per_window))
+        yield from map(self._pack, _deal(kept, self.batches_per_window))
 
     def _choose(self, rows: Iterator[CorpusImage], run: Run, row: int) -> _Chosen | None:
         image = next(rows)
@@ -107,3 +107,17 @@ class _Chosen:
     masks: list[Rle]
     height: int
     width: int
+
+
+def _deal(images: Sequence[_Chosen], number: int) -> list[list[_Chosen]]:
+    """Deal images out to micro-batches of as many images and about as many masks.
+
+    Every step waits for the worker with most of them.
+    """
+    ordered = sorted(images, key=lambda image: -len(image.masks))
+    batches: list[list[_Chosen]] = [[] for _ in range(number)]
+    for start in range(0, len(ordered), number):
+        for batch, image in zip(batches, ordered[start : start + number], strict=False):
+            batch.append(image)
+        batches.reverse()  # the one that got most gets least in the next round
+    return batches

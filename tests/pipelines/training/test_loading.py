@@ -50,6 +50,20 @@ def test_a_window_gives_all_its_images_with_masks_once():
             assert all(mask.numpy().astype(bool).tobytes() in known for mask in target)
 
 
+def test_micro_batches_have_as_many_images_and_about_as_many_masks():
+    stage = dataclasses.replace(
+        STAGE,
+        mixture=dataclasses.replace(STAGE.mixture, images_per_window=128),
+        images_per_lane=8,
+        masks_per_image=8,
+    )
+    batches = load(stage, next(plan_windows(stage.mixture, 0)))
+    images = [batch.num_images for batch in batches]
+    assert max(images) - min(images) <= 1
+    masks = [batch.num_masks for batch in batches]
+    assert max(masks) - min(masks) <= 8  # at most one image's
+
+
 def test_lanes_loaded_together_are_as_loaded_apart():
     together = load(STAGE, window_of(0), window_of(1))
     apart = [load(STAGE, window_of(lane)) for lane in (0, 1)]
