@@ -10,7 +10,7 @@ with one torch thread, as the job does by default:
 - cached: the same images and masks from embeddings on disk, in the same way;
 - heads: the same embeddings, already in memory.
 
-    python tests/benchmarks/train_tokenizer.py [--size tiny] [--steps 20]
+    python tests/benchmarks/train_tokenizer.py [--size tiny] [--steps 60]
 
 Prints one JSON object: masks per second of each, and the ratios shared/per_mask, cached/images and
 the time of cached over that of heads.
@@ -121,7 +121,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--size", default="tiny")
-    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=60)
     args = parser.parse_args()
     torch.set_flush_denormal(True)
     torch.set_num_threads(1)
