@@ -52,9 +52,9 @@ TOKENIZER_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
         "training": {"num_steps": 200_000},
     },
 }
-"""tiny: the packaged tokenizer, from scratch. quick: one of its size in 25 minutes on two CPUs, most
-of its steps at half size. published: the paper's recipe (section 4.1), 128 images of 8 masks for its
-1,024 masks a step; 209M masks are 204,000 steps."""
+"""tiny: the packaged tokenizer, from scratch. quick: one of its size in 25 minutes on two CPUs,
+most of its steps at half size. published: the paper's recipe (section 4.1), 128 images of 8 masks
+for its 1,024 masks a step; 209M masks are 204,000 steps."""
 
 SFT_PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
     "tiny": {
