@@ -51,11 +51,6 @@ class TrainingBatch(NamedTuple):
         """N."""
         return len(self.boxes)
 
-    @property
-    def image_size(self) -> int:
-        """L."""
-        return 4 * self.mask_prompts.shape[-1]
-
     def halve(self) -> TrainingBatch:
         """The batch for a network input of half the side; its targets stay as they are.
 

@@ -41,7 +41,8 @@ def test_images_of_different_sizes_share_a_batch():
 def test_half_a_batch_has_means_of_four_and_all_targets():
     batch = rectangles(0)
     half = batch.halve()
-    assert (batch.image_size, half.image_size) == (64, 32)
+    assert half.images.shape == (4, 32, 32, 3)
+    assert half.mask_prompts.shape == (8, 8, 8)
     for row, column in ((0, 0), (11, 7), (31, 31)):
         square = batch.images[1, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2].double()
         assert half.images[1, row, column].tolist() == pytest.approx(
