@@ -14,7 +14,7 @@ def test_help_teaches(check_job):
     ("arguments", "message"),
     [
         (["--output", "x"], "give --corpus or --embeddings"),
-        (["--preset", "large", "--output", "x"], "allowed are tiny, published"),
+        (["--preset", "large", "--output", "x"], "allowed are tiny, quick, published"),
         (["--preset", "tiny", "--output", "x", "--num-workers", "3"], "3 workers"),
         (["--preset", "tiny", "--output", "x", "--training.num-setps", "3"], "num-setps"),
         (["--corpus", "nowhere", "--output", "x"], "nothing to read at"),
