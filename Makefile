@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 OUT ?= out
 
 .DEFAULT_GOAL := help
-.PHONY: help install tokenize reproduce test check format benchmark clean
+.PHONY: help install tokenize reproduce test test-long check format benchmark clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,6 +32,9 @@ reproduce: install  ## the whole method on built-in scenes, in one to two hours;
 # Two processes, which keep two cores busy; a file's tests share a cluster.
 test: install  ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-long: install  ## run the tests that take minutes each
+	$(BIN)/python -m pytest -m long
 
 check: install  ## formatting, lint, types, import layers
 	$(BIN)/ruff format --check .

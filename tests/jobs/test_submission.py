@@ -105,6 +105,7 @@ def test_a_stopped_job_is_resumed_and_outlives_a_node(
     assert read_codes(Place.at(tmp_path / "out")) == read_codes(undisturbed[1])
 
 
+@pytest.mark.long
 def test_every_job_runs_where_it_is_sent(cluster, submit, tmp_path):
     """Those that test_lost_node.py does not send, each reading what earlier ones wrote."""
     cluster.start_second()
