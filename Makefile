@@ -10,7 +10,7 @@ OUT ?= out
 .PHONY: help install tokenize reproduce test test-long check format benchmark clean
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 # Torch goes first and sam2 builds against it: sam2's build imports torch, and in an isolated build
 # it would be unpacked a second time. SAM2_BUILD_CUDA=0 leaves out a CUDA extension nothing here uses.

@@ -21,8 +21,8 @@ from pipelines.image_decoding import open_row_image
 from pipelines.quarantined_row import quarantine_conversation
 from pipelines.training.conversations import ConversationCorpus, read_conversation
 from pipelines.training.encoded_rows import ENCODED, to_row
-from pipelines.training.plan import Run, Window
-from pipelines.training.window_stage import WindowStage, cut_items
+from pipelines.training.plan import Run, Window, cut_evenly
+from pipelines.training.window_stage import WindowStage
 from samtok.errors import ConfigError, InputError
 from samtok.mllm.collate import (
     EncodedExample,
@@ -185,3 +185,8 @@ def balance(examples: Sequence[EncodedExample], number: int) -> list[list[Encode
 @lru_cache(maxsize=1)
 def _unpickle(processor: bytes) -> Any:
     return pickle.loads(processor)
+
+
+def cut_items(items: Sequence[EncodedExample], number: int) -> list[Sequence[EncodedExample]]:
+    """Cut a sequence into parts whose lengths differ by at most one."""
+    return [items[start:stop] for start, stop in cut_evenly(len(items), number)]

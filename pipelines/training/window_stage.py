@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 import pyarrow as pa
 
-from pipelines.training.plan import Mixture, Run, Window, cut_evenly, shuffle_of
+from pipelines.training.plan import Mixture, Run, Window, shuffle_of
 
 _RUN: Final = pa.struct([(name, pa.int64()) for name in Run._fields])
 _WINDOW: Final = pa.struct([("lane", pa.int64()), ("number", pa.int64()), ("runs", pa.list_(_RUN))])
@@ -59,8 +59,3 @@ class WindowStage(ABC):
         """The items of a window in the order in which they are used, without those left out."""
         order = shuffle_of(self.mixture, window).tolist()
         return [item for position in order if (item := items[position]) is not None]
-
-
-def cut_items(items: Sequence[Item], number: int) -> list[Sequence[Item]]:
-    """Cut a sequence into parts whose lengths differ by at most one."""
-    return [items[start:stop] for start, stop in cut_evenly(len(items), number)]
